@@ -1,0 +1,132 @@
+package backends
+
+import (
+	"context"
+	"time"
+)
+
+// Caps is what a backend can do beyond [Backend]; a nil field is a capability
+// that it does not have.
+type Caps struct {
+	Batcher     Batcher
+	EntryReader EntryReader
+	TTLer       TTLer
+	Locker      Locker
+	Scanner     Scanner
+	Swapper     Swapper
+	KeyRuler    KeyRuler
+}
+
+// Wrapper is a backend around another one. It implements no capability
+// interface itself; Capabilities returns those of the inner backend, each
+// wrapped in turn.
+type Wrapper interface {
+	Capabilities() Caps
+}
+
+// CapabilitiesOf returns what b can do beyond [Backend]. It is the only place
+// that asks by type assertion, so a wrapper has one method to write.
+func CapabilitiesOf(b Backend) Caps {
+	if w, ok := b.(Wrapper); ok {
+		return w.Capabilities()
+	}
+	var c Caps
+	c.Batcher, _ = b.(Batcher)
+	c.EntryReader, _ = b.(EntryReader)
+	c.TTLer, _ = b.(TTLer)
+	c.Locker, _ = b.(Locker)
+	c.Scanner, _ = b.(Scanner)
+	c.Swapper, _ = b.(Swapper)
+	c.KeyRuler, _ = b.(KeyRuler)
+	return c
+}
+
+// Batcher handles many keys in few round trips. Each method returns exactly
+// one result for each key or entry it was given, in the same order, so that one
+// failed node or shard fails its own keys alone. A key that is given twice has
+// two results. An empty batch returns an empty slice and does no I/O.
+type Batcher interface {
+	// GetMany reads all keys. A missing key has Err == ErrNotFound. Entry.TTL
+	// is 0 where asking for it would cost a further round trip.
+	GetMany(ctx context.Context, keys []string) []GetResult
+	// SetMany writes all items; of two items with the same key the later one
+	// stays. The errors are those of Backend.Set.
+	SetMany(ctx context.Context, items []Item) []error
+	// DeleteMany removes all keys.
+	DeleteMany(ctx context.Context, keys []string) []DeleteResult
+}
+
+// Item is one entry of Batcher.SetMany, with the same rules as Backend.Set.
+type Item struct {
+	Key   string
+	Value []byte
+	TTL   time.Duration
+}
+
+// GetResult is one result of Batcher.GetMany.
+type GetResult struct {
+	Entry Entry
+	Err   error
+}
+
+// DeleteResult is one result of Batcher.DeleteMany.
+type DeleteResult struct {
+	Existed bool
+	Err     error
+}
+
+// EntryReader reads a value together with its remaining TTL and the server's
+// word on freshness, in one round trip.
+type EntryReader interface {
+	GetEntry(ctx context.Context, key string) (Entry, error)
+}
+
+// TTLer reads and sets the remaining time to live.
+type TTLer interface {
+	// TTL returns the time left: positive, or NoExpiry. A missing entry is
+	// ErrNotFound.
+	TTL(ctx context.Context, key string) (time.Duration, error)
+	// Touch gives an existing entry a new TTL (positive, or NoExpiry) without
+	// changing its value, and reports whether there was one.
+	Touch(ctx context.Context, key string, ttl time.Duration) (existed bool, err error)
+}
+
+// Locker hands out locks that are owned by a token and expire by themselves.
+// The lock of a key is stored apart from its entry and does not exclude
+// readers or writers of the entry: it is an agreement between lockers.
+type Locker interface {
+	// Lock tries once to take the lock of key for lease (positive) and returns
+	// a random 128-bit token that proves ownership. If another owner holds it,
+	// the error is ErrLocked. An attempt is never repeated under another
+	// token, so one call can never leave two locks behind.
+	Lock(ctx context.Context, key string, lease time.Duration) (token string, err error)
+	// Unlock releases the lock if it is still held under token, and reports
+	// whether it was. A lock that expired and was taken by another owner is
+	// left alone.
+	Unlock(ctx context.Context, key, token string) (released bool, err error)
+}
+
+// Scanner enumerates stored keys, a page at a time, so that a walk can be
+// resumed.
+type Scanner interface {
+	// Scan returns the keys of one page that begin with prefix, and the cursor
+	// of the next page, "" at the end. The first page has cursor "". A cursor
+	// is opaque and stays usable across processes. limit is a hint for the
+	// size of a page (0 = the backend's default); a page may be empty before
+	// the end. A key that exists during the whole walk is returned at least
+	// once, possibly several times. Keys of locks are left out.
+	Scan(ctx context.Context, prefix, cursor string, limit int) (keys []string, next string, err error)
+}
+
+// Swapper replaces a value only if it is still the one that the caller read.
+type Swapper interface {
+	// Swap stores new under key if the bytes stored there equal old, and
+	// reports whether it did. The remaining TTL (or its absence) is kept. A
+	// missing entry is not swapped.
+	Swap(ctx context.Context, key string, old, new []byte) (swapped bool, err error)
+}
+
+// KeyRuler declares which keys the storage can hold.
+type KeyRuler interface {
+	KeyRules() KeyRules
+}
