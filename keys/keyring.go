@@ -3,8 +3,6 @@ package keys
 import (
 	"context"
 	"fmt"
-	"io"
-	"log/slog"
 
 	"github.com/cachekit-io/cachekit-go/internal/secret"
 )
@@ -29,6 +27,7 @@ type Source interface {
 // again, because the number of nonces it has used up is not known any more. A
 // keyring can see only what it is given, so destroy retired keys.
 type Keyring struct {
+	redacted
 	keys []MasterKey // current first
 }
 
@@ -102,15 +101,3 @@ func (r *Keyring) Derive(grant secret.Grant, domain Domain, tenant string) ([]De
 	}
 	return out, nil
 }
-
-// Format prints "[redacted]" for every verb and flag.
-func (r *Keyring) Format(f fmt.State, _ rune) { io.WriteString(f, secret.Redacted) }
-
-// String returns "[redacted]".
-func (r *Keyring) String() string { return secret.Redacted }
-
-// LogValue returns "[redacted]".
-func (r *Keyring) LogValue() slog.Value { return slog.StringValue(secret.Redacted) }
-
-// MarshalText returns "[redacted]", which also covers JSON.
-func (r *Keyring) MarshalText() ([]byte, error) { return []byte(secret.Redacted), nil }

@@ -4,8 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"io"
-	"log/slog"
 
 	"github.com/cachekit-io/cachekit-go/internal/secret"
 )
@@ -18,6 +16,7 @@ const MasterKeyBytes = 32
 // MasterKey is a key that keys are derived from. It is immutable, safe for
 // concurrent use, and prints as "[redacted]". The zero value is no key.
 type MasterKey struct {
+	redacted
 	bytes secret.Bytes
 }
 
@@ -33,7 +32,7 @@ func Hex(text string) (MasterKey, error) {
 	if len(b) < MasterKeyBytes {
 		return MasterKey{}, fmt.Errorf("%w: got %d bytes", ErrShortKey, len(b))
 	}
-	return MasterKey{secret.New(b)}, nil
+	return MasterKey{bytes: secret.New(b)}, nil
 }
 
 // Raw takes the 32 bytes of a key themselves and copies them. Any other length
@@ -43,7 +42,7 @@ func Raw(b []byte) (MasterKey, error) {
 	if len(b) != MasterKeyBytes {
 		return MasterKey{}, fmt.Errorf("%w: got %d", ErrRawLength, len(b))
 	}
-	return MasterKey{secret.New(b)}, nil
+	return MasterKey{bytes: secret.New(b)}, nil
 }
 
 // Generate makes a fresh random key of 32 bytes from the operating system's
@@ -52,7 +51,7 @@ func Generate() MasterKey {
 	var b [MasterKeyBytes]byte
 	defer clear(b[:])
 	rand.Read(b[:])
-	return MasterKey{secret.New(b[:])}
+	return MasterKey{bytes: secret.New(b[:])}
 }
 
 // IsZero reports whether k is no key.
@@ -65,15 +64,3 @@ func (k MasterKey) Equal(other MasterKey) bool { return k.bytes.Equal(other.byte
 // CACHEKIT_MASTER_KEY take. The result is the secret itself: write it to a
 // secret store or a file of mode 0600, never to a log.
 func (k MasterKey) RevealHex() string { return hex.EncodeToString(k.bytes.Reveal()) }
-
-// Format prints "[redacted]" for every verb and flag.
-func (k MasterKey) Format(f fmt.State, _ rune) { io.WriteString(f, secret.Redacted) }
-
-// String returns "[redacted]".
-func (k MasterKey) String() string { return secret.Redacted }
-
-// LogValue returns "[redacted]".
-func (k MasterKey) LogValue() slog.Value { return k.bytes.LogValue() }
-
-// MarshalText returns "[redacted]", which also covers JSON.
-func (k MasterKey) MarshalText() ([]byte, error) { return k.bytes.MarshalText() }
