@@ -25,9 +25,10 @@ type nonces struct {
 
 // run is one random start and the count of nonces taken from it.
 type run struct {
-	hi    uint32 // first 4 bytes of the start
-	lo    uint64 // last 8 bytes
-	began time.Time
+	hi    uint32    // first 4 bytes of the start
+	lo    uint64    // last 8 bytes
+	began time.Time // monotonic clock at the start
+	wall  int64     // wall clock at the start, in nanoseconds
 	taken atomic.Uint64
 }
 
@@ -36,7 +37,7 @@ type run struct {
 func (n *nonces) put(dst []byte, now time.Time) {
 	for {
 		r := n.run.Load()
-		if r != nil && !drifted(r.began, now) {
+		if r != nil && !r.drifted(now) {
 			if i := r.taken.Add(1); i <= maxRun {
 				r.write(dst, i-1)
 				return
@@ -53,6 +54,7 @@ func newRun(now time.Time) *run {
 		hi:    binary.BigEndian.Uint32(start[:4]),
 		lo:    binary.BigEndian.Uint64(start[4:]),
 		began: now,
+		wall:  now.UnixNano(),
 	}
 }
 
@@ -68,8 +70,7 @@ func (r *run) write(dst []byte, i uint64) {
 
 // drifted compares the time that passed on the two clocks. Seals of concurrent
 // callers may carry slightly older times than the run; that moves both clocks.
-func drifted(began, now time.Time) bool {
-	monotonic := now.Sub(began)
-	wall := time.Duration(now.UnixNano() - began.UnixNano())
-	return wall-monotonic > maxDrift || monotonic-wall > maxDrift
+func (r *run) drifted(now time.Time) bool {
+	parted := now.UnixNano() - r.wall - int64(now.Sub(r.began))
+	return parted > int64(maxDrift) || parted < -int64(maxDrift)
 }
