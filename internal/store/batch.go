@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/envelope"
+)
+
+// parallel is how many calls a batch has under way on a backend that cannot
+// batch itself.
+const parallel = 16
+
+// GetResult is what became of one key of a batch.
+type GetResult struct {
+	Fetched Fetched
+	Found   bool
+	Err     error
+}
+
+// GetMany reads many keys, in one round trip where the backend can. There is
+// one result for each key, in order.
+func (s *Store) GetMany(ctx context.Context, keys []string, withAge bool) []GetResult {
+	out := make([]GetResult, len(keys))
+	if s.caps.Batcher == nil {
+		each(len(keys), func(i int) {
+			r := &out[i]
+			r.Fetched, r.Found, r.Err = s.Get(ctx, keys[i], withAge)
+		})
+		return out
+	}
+	for i, r := range s.caps.Batcher.GetMany(ctx, keys) {
+		if r.Err != nil {
+			out[i].Err = missIsNil(r.Err)
+			continue
+		}
+		out[i] = GetResult{Fetched: fetched(keys[i], r.Entry), Found: true}
+	}
+	return out
+}
+
+// PutMany writes many entries. There is one error for each, in order.
+func (s *Store) PutMany(ctx context.Context, entries []envelope.Sealed, ttl time.Duration) []error {
+	out := make([]error, len(entries))
+	if s.caps.Batcher == nil {
+		each(len(entries), func(i int) { out[i] = s.Put(ctx, entries[i], ttl) })
+		return out
+	}
+	items := make([]backends.Item, len(entries))
+	for i, e := range entries {
+		if e.IsZero() {
+			out[i] = envelope.ErrZero
+			return out
+		}
+		items[i] = backends.Item{Key: e.Key(), Value: e.Bytes(), TTL: ttl}
+	}
+	return s.caps.Batcher.SetMany(ctx, items)
+}
+
+// DeleteMany removes many entries. There is one result for each, in order.
+func (s *Store) DeleteMany(ctx context.Context, keys []string) []backends.DeleteResult {
+	if s.caps.Batcher != nil {
+		return s.caps.Batcher.DeleteMany(ctx, keys)
+	}
+	out := make([]backends.DeleteResult, len(keys))
+	each(len(keys), func(i int) { out[i].Existed, out[i].Err = s.Delete(ctx, keys[i]) })
+	return out
+}
+
+// each runs f for 0..n-1, at most parallel at a time, and waits for all.
+func each(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			f(i)
+		})
+	}
+	wg.Wait()
+}

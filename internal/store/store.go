@@ -1,0 +1,90 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/envelope"
+)
+
+// Store is a backend seen through sealed entries. It is safe for concurrent use.
+type Store struct {
+	backend backends.Backend
+	caps    backends.Caps
+	rules   backends.KeyRules
+}
+
+// New returns a store over b. It does not close b unless Close is called.
+func New(b backends.Backend) *Store {
+	s := &Store{backend: b, caps: backends.CapabilitiesOf(b)}
+	if s.caps.KeyRuler != nil {
+		s.rules = s.caps.KeyRuler.KeyRules()
+	}
+	return s
+}
+
+// CheckKey refuses a storage key that the family or the backend cannot hold.
+func (s *Store) CheckKey(key string) error { return s.rules.Check(key) }
+
+// Fetched is an entry as it was read, with what the storage said of its age.
+type Fetched struct {
+	Received envelope.Received
+	// TTL is the time left: positive, backends.NoExpiry, or 0 if unknown.
+	TTL time.Duration
+	// Stale, Bounded and FreshFor are those of backends.Entry.
+	Stale    bool
+	Bounded  bool
+	FreshFor time.Duration
+}
+
+func fetched(key string, e backends.Entry) Fetched {
+	return Fetched{envelope.Receive(key, e.Value), e.TTL, e.Stale, e.Bounded, e.FreshFor}
+}
+
+// Get reads the entry of key; found is false on a miss. withAge asks for its
+// remaining TTL too, where the storage can tell.
+func (s *Store) Get(ctx context.Context, key string, withAge bool) (f Fetched, found bool, err error) {
+	var e backends.Entry
+	if withAge && s.caps.EntryReader != nil {
+		e, err = s.caps.EntryReader.GetEntry(ctx, key)
+	} else {
+		e.Value, err = s.backend.Get(ctx, key)
+	}
+	if err != nil {
+		return Fetched{}, false, missIsNil(err)
+	}
+	return fetched(key, e), true, nil
+}
+
+func missIsNil(err error) error {
+	if errors.Is(err, backends.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Put writes a sealed entry under the key it was sealed for.
+func (s *Store) Put(ctx context.Context, e envelope.Sealed, ttl time.Duration) error {
+	if e.IsZero() {
+		return envelope.ErrZero
+	}
+	return s.backend.Set(ctx, e.Key(), e.Bytes(), ttl)
+}
+
+// Delete removes the entry of key and reports whether there was one.
+func (s *Store) Delete(ctx context.Context, key string) (bool, error) {
+	return s.backend.Delete(ctx, key)
+}
+
+// Exists reports whether there is an entry under key, without reading it.
+func (s *Store) Exists(ctx context.Context, key string) (bool, error) {
+	return s.backend.Exists(ctx, key)
+}
+
+// Health asks the backend how it is.
+func (s *Store) Health(ctx context.Context) backends.Health { return s.backend.Health(ctx) }
+
+// Close closes the backend.
+func (s *Store) Close() error { return s.backend.Close() }
