@@ -1,0 +1,249 @@
+package codec
+
+import (
+	"encoding"
+	"math"
+	"reflect"
+	"sync"
+	"unicode/utf8"
+)
+
+// Unmarshal stores the value of the document data in dst, a non-nil pointer.
+// The package documentation says what fits what, and what of *dst is reused.
+// data may be changed as soon as Unmarshal returns. After an error *dst is
+// undefined; the error is ErrMalformed for one of its reasons, or a *TypeError.
+func Unmarshal(data []byte, dst any) error {
+	p := reflect.ValueOf(dst)
+	if p.Kind() != reflect.Pointer || p.IsNil() {
+		return refusal(p2type(p), "the destination must be a non-nil pointer")
+	}
+	if err := Check(data); err != nil {
+		return err
+	}
+	d := decoderPool.Get().(*decoder)
+	defer decoderPool.Put(d)
+	d.data, d.pos = data, 0
+	v := p.Elem()
+	err := decoderOf(v.Type())(d, v)
+	d.data = nil
+	return err
+}
+
+// decoderPool saves an allocation a document: the decoder escapes through the
+// function values of the plans.
+var decoderPool = sync.Pool{New: func() any { return new(decoder) }}
+
+func p2type(p reflect.Value) reflect.Type {
+	if !p.IsValid() {
+		return nil
+	}
+	return p.Type()
+}
+
+// decodeFunc reads one value into v, of the type it was made for.
+type decodeFunc func(d *decoder, v reflect.Value) error
+
+var (
+	decoders        sync.Map // reflect.Type -> decodeFunc
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+func decoderOf(t reflect.Type) decodeFunc {
+	if f, ok := decoders.Load(t); ok {
+		return f.(decodeFunc)
+	}
+	f := makeDecoder(t)
+	decoders.Store(t, f)
+	return f
+}
+
+func lazyDecoder(t reflect.Type) func() decodeFunc {
+	return sync.OnceValue(func() decodeFunc { return decoderOf(t) })
+}
+
+func makeDecoder(t reflect.Type) decodeFunc {
+	switch t {
+	case timeType, dateType, timeOfDayType:
+		return orNil(decodeTemporal)
+	case extType:
+		return orNil(decodeExt)
+	}
+	if reflect.PointerTo(t).Implements(textUnmarshaler) && t.Kind() != reflect.Interface && t.Kind() != reflect.Pointer {
+		return orNil(decodeText)
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return orNil(decodeBool)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return orNil(decodeInt)
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return orNil(decodeUint)
+	case reflect.Float32, reflect.Float64:
+		return orNil(decodeFloat)
+	case reflect.String:
+		return orNil(decodeString)
+	case reflect.Pointer:
+		return decodePointer(t)
+	case reflect.Interface:
+		return decodeInterface
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return orNil(decodeBytes)
+		}
+		return orNil(decodeSlice(t))
+	case reflect.Array:
+		return orNil(decodeArray(t))
+	case reflect.Map:
+		return orNil(decodeMap(t))
+	case reflect.Struct:
+		return orNil(decodeStruct(t))
+	}
+	return func(_ *decoder, v reflect.Value) error {
+		return refusal(v.Type(), "values of this type cannot be stored")
+	}
+}
+
+// orNil makes nil the zero value of every type.
+func orNil(f decodeFunc) decodeFunc {
+	return func(d *decoder, v reflect.Value) error {
+		if d.data[d.pos] == 0xc0 {
+			d.pos++
+			v.SetZero()
+			return nil
+		}
+		return f(d, v)
+	}
+}
+
+func decodeBool(d *decoder, v reflect.Value) error {
+	m := d.data[d.pos]
+	if m != 0xc2 && m != 0xc3 {
+		return d.mismatch(v)
+	}
+	d.pos++
+	v.SetBool(m == 0xc3)
+	return nil
+}
+
+func decodeInt(d *decoder, v reflect.Value) error {
+	at := d.pos
+	n, ok := d.number()
+	switch {
+	case !ok || n.kind == numFloat:
+		d.pos = at
+		return d.mismatch(v)
+	case n.kind == numUint && n.bits > math.MaxInt64, v.OverflowInt(int64(n.bits)):
+		return refusal(v.Type(), "the stored integer is out of range")
+	}
+	v.SetInt(int64(n.bits))
+	return nil
+}
+
+func decodeUint(d *decoder, v reflect.Value) error {
+	at := d.pos
+	n, ok := d.number()
+	switch {
+	case !ok || n.kind == numFloat:
+		d.pos = at
+		return d.mismatch(v)
+	case n.kind == numInt || v.OverflowUint(n.bits):
+		return refusal(v.Type(), "the stored integer is out of range")
+	}
+	v.SetUint(n.bits)
+	return nil
+}
+
+func decodeFloat(d *decoder, v reflect.Value) error {
+	n, ok := d.number()
+	if !ok {
+		return d.mismatch(v)
+	}
+	f, exact := n.float()
+	if !exact || v.OverflowFloat(f) {
+		return refusal(v.Type(), "the stored number does not fit")
+	}
+	v.SetFloat(f)
+	return nil
+}
+
+func decodeString(d *decoder, v reflect.Value) error {
+	b, ok := d.text()
+	switch {
+	case !ok:
+		return d.mismatch(v)
+	case !utf8.Valid(b):
+		return ErrUTF8
+	}
+	if v.String() != string(b) { // a string that stays the same costs nothing
+		v.SetString(string(b))
+	}
+	return nil
+}
+
+func decodeBytes(d *decoder, v reflect.Value) error {
+	if b, ok := d.text(); ok {
+		old := v.Bytes()
+		if old == nil {
+			old = []byte{}
+		}
+		v.SetBytes(append(old[:0], b...))
+		return nil
+	}
+	n, ok := d.array()
+	if !ok {
+		return d.mismatch(v)
+	}
+	out := v.Bytes()[:0]
+	for range n {
+		x, ok := d.number()
+		if !ok || x.kind != numUint || x.bits > math.MaxUint8 {
+			return refusal(v.Type(), "the stored array does not hold bytes alone")
+		}
+		out = append(out, byte(x.bits))
+	}
+	v.SetBytes(out)
+	return nil
+}
+
+func decodeText(d *decoder, v reflect.Value) error {
+	b, ok := d.text()
+	if !ok {
+		return d.mismatch(v)
+	}
+	text := append([]byte(nil), b...)
+	if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText(text); err != nil {
+		return refusal(v.Type(), "UnmarshalText refused the stored text")
+	}
+	return nil
+}
+
+func decodePointer(t reflect.Type) decodeFunc {
+	elem := lazyDecoder(t.Elem())
+	return func(d *decoder, v reflect.Value) error {
+		if d.data[d.pos] == 0xc0 {
+			d.pos++
+			v.SetZero()
+			return nil
+		}
+		if v.IsNil() {
+			v.Set(reflect.New(t.Elem()))
+		}
+		return elem()(d, v.Elem())
+	}
+}
+
+func decodeInterface(d *decoder, v reflect.Value) error {
+	if v.NumMethod() != 0 {
+		return refusal(v.Type(), "only an empty interface can take a stored value")
+	}
+	x, err := d.any()
+	if err != nil {
+		return err
+	}
+	if x == nil {
+		v.SetZero()
+		return nil
+	}
+	v.Set(reflect.ValueOf(x))
+	return nil
+}
