@@ -1,0 +1,40 @@
+# make test     every test, against real servers (installs them where it can)
+# make lint     go vet, staticcheck, formatting
+# make fuzz     every fuzz target for FUZZTIME
+# make bench    benchmarks beside the bare libraries and the peers
+# make vectors  verify the embedded test vectors
+# make interop  live tests against cachekit-rs (its cargo build takes minutes)
+
+GO ?= go
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME ?= 10s
+BENCHTIME ?= 1s
+TESTFLAGS ?=
+
+.PHONY: test tools lint fuzz bench vectors interop examples
+
+test: tools
+	$(GO) test $(TESTFLAGS) ./...
+
+tools:
+	@sh scripts/tools.sh
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+fuzz:
+	@sh scripts/fuzz.sh $(FUZZTIME)
+
+bench: tools
+	@sh scripts/bench.sh $(BENCHTIME)
+
+vectors:
+	$(GO) test -count=1 -v ./testvectors
+
+interop: tools
+	CACHEKIT_INTEROP_RUST=1 $(GO) test -count=1 $(TESTFLAGS) ./internal/peers/...
+
+examples:
+	$(GO) build -o /dev/null ./examples/...
