@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding"
 	"math"
+	"math/big"
 	"reflect"
 	"sync"
 	"unicode/utf8"
@@ -67,6 +68,8 @@ func makeDecoder(t reflect.Type) decodeFunc {
 		return orNil(decodeTemporal)
 	case extType:
 		return orNil(decodeExt)
+	case bigIntType:
+		return orNil(decodeBigInt)
 	}
 	if reflect.PointerTo(t).Implements(textUnmarshaler) && t.Kind() != reflect.Interface && t.Kind() != reflect.Pointer {
 		return orNil(decodeText)
@@ -150,6 +153,22 @@ func decodeUint(d *decoder, v reflect.Value) error {
 		return refusal(v.Type(), "the stored integer is out of range")
 	}
 	v.SetUint(n.bits)
+	return nil
+}
+
+func decodeBigInt(d *decoder, v reflect.Value) error {
+	at := d.pos
+	n, ok := d.number()
+	z := v.Addr().Interface().(*big.Int)
+	switch {
+	case !ok || n.kind == numFloat:
+		d.pos = at
+		return d.mismatch(v)
+	case n.kind == numInt:
+		z.SetInt64(int64(n.bits))
+	default:
+		z.SetUint64(n.bits)
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"math"
+	"math/big"
 	"reflect"
 	"slices"
 	"strconv"
@@ -68,6 +69,7 @@ var (
 	timeOfDayType = reflect.TypeFor[TimeOfDay]()
 	extType       = reflect.TypeFor[Ext]()
 	setType       = reflect.TypeFor[Set]()
+	bigIntType    = reflect.TypeFor[big.Int]()
 	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
 	anyType       = reflect.TypeFor[any]()
 )
@@ -96,6 +98,8 @@ func makeEncoder(t reflect.Type) encodeFunc {
 		return refuseEncoder("an ext value cannot be written: no other SDK of the family would")
 	case setType:
 		return encodeSet
+	case bigIntType:
+		return encodeBigInt
 	}
 	if k := t.Kind(); textual(t) && k != reflect.Pointer && k != reflect.Interface {
 		return encodeText
@@ -141,6 +145,19 @@ func encodeFloat(e *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 		return appendNumber(dst, f), nil
 	}
 	return appendFloat(dst, f), nil
+}
+
+// encodeBigInt writes an integer, not its text: a number is a number whatever
+// Go type holds it.
+func encodeBigInt(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) {
+	n := v.Interface().(big.Int)
+	switch {
+	case n.IsInt64():
+		return appendInt(dst, n.Int64()), nil
+	case n.IsUint64():
+		return appendUint(dst, n.Uint64()), nil
+	}
+	return dst, refusal(bigIntType, "the integer is not between -2^63 and 2^64-1")
 }
 
 func encodeString(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) {

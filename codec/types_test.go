@@ -36,7 +36,7 @@ func TestTypesThatCannotBeStored(t *testing.T) {
 		"struct keys": map[struct{ A int }]int{{1}: 1}, "float keys": map[float64]int{1: 1},
 		"a list that is its own element": loop, "a slice that is its own element": cyclic, "a pointer to itself": pointers,
 		"one level too deep": deep, "ext": codec.Ext{Type: 1}, "set": codec.Set{1},
-		"year 10000": time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), "no date": codec.Date{}, "31 February": codec.Date{2024, 2, 31},
+		"year 10000": time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), "no date": codec.Date{}, "31 February": codec.Date{Year: 2024, Month: 2, Day: 31},
 		"25 o'clock": codec.TimeOfDay{Hour: 25}, "two keys of one text": map[any]int{1: 1, "1": 2},
 	} {
 		dst := []byte("kept")
@@ -73,7 +73,7 @@ func TestValuesThatDoNotFit(t *testing.T) {
 		{"bytes of another length", []byte{1, 2}, new([3]byte), ""},
 		{"numbers over 255 into bytes", []int{1, 256}, new([]byte), ""},
 		{"text into a time", secret, new(time.Time), ""},
-		{"a date into a time of day", codec.Date{2024, 1, 1}, new(codec.TimeOfDay), ""},
+		{"a date into a time of day", codec.Date{Year: 2024, Month: 1, Day: 1}, new(codec.TimeOfDay), ""},
 		{"key that is no number", map[string]int{secret: 1}, new(map[int]int), ""},
 		{"key out of range", map[string]int{"300": 1}, new(map[int8]int), ""},
 		{"an interface with methods", 1, new(error), ""},
@@ -111,7 +111,7 @@ func TestReadersAreLenientWithoutLoss(t *testing.T) {
 		{"bytes into string", []byte("abc"), "abc"},
 		{"nil into int", nil, 0},
 		{"nil into struct", nil, node{}},
-		{"date into time", codec.Date{2024, 2, 29}, time.Date(2024, 2, 29, 0, 0, 0, 0, time.UTC)},
+		{"date into time", codec.Date{Year: 2024, Month: 2, Day: 29}, time.Date(2024, 2, 29, 0, 0, 0, 0, time.UTC)},
 		{"text into time", "2024-02-29T01:02:03.5+02:00", time.Date(2024, 2, 29, 1, 2, 3, 5e8, time.FixedZone("", 7200))},
 		{"unknown fields", map[string]any{"name": "n", "unknown": []any{1, map[string]any{"x": 1}}}, node{Name: "n"}},
 		{"fields in another order", []byte(nil), []byte(nil)},
