@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/cachekit-io/cachekit-go/internal/mpack"
 )
 
 // Set is an argument without order and without duplicates, such as a Python
@@ -22,7 +24,7 @@ type Set []any
 // then.
 func AppendArgs(dst []byte, args ...any) ([]byte, error) {
 	e := encoder{args: true}
-	out := appendArrayHeader(dst, len(args))
+	out := mpack.AppendArrayHeader(dst, len(args))
 	e.depth = 4 // the array is a level
 	for i, arg := range args {
 		var err error
@@ -45,13 +47,13 @@ func argName(i int) string {
 func appendArg(dst []byte, arg any, e *encoder) ([]byte, error) {
 	switch x := arg.(type) {
 	case int:
-		return appendInt(dst, int64(x)), nil
+		return mpack.AppendInt(dst, int64(x)), nil
 	case int64:
-		return appendInt(dst, x), nil
+		return mpack.AppendInt(dst, x), nil
 	case uint64:
-		return appendUint(dst, x), nil
+		return mpack.AppendUint(dst, x), nil
 	case bool:
-		return appendBool(dst, x), nil
+		return mpack.AppendBool(dst, x), nil
 	case time.Time:
 		return appendTimestamp(dst, x)
 	}
@@ -64,11 +66,11 @@ func appendNumber(dst []byte, f float64) []byte {
 	const two63, two64 = 1 << 63, 1 << 64
 	switch {
 	case f != math.Trunc(f) || f < -two63 || f >= two64:
-		return appendFloat(dst, f)
+		return mpack.AppendFloat(dst, f)
 	case f < 0:
-		return appendInt(dst, int64(f))
+		return mpack.AppendInt(dst, int64(f))
 	}
-	return appendUint(dst, uint64(f))
+	return mpack.AppendUint(dst, uint64(f))
 }
 
 // appendTimestamp is whole microseconds since 1970, rounded down, divided once
@@ -99,7 +101,7 @@ func encodeSet(e *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 	}
 	slices.SortFunc(elems, bytes.Compare)
 	elems = slices.CompactFunc(elems, bytes.Equal)
-	out := appendArrayHeader(dst, len(elems))
+	out := mpack.AppendArrayHeader(dst, len(elems))
 	for _, b := range elems {
 		out = append(out, b...)
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/cachekit-io/cachekit-go/internal/mpack"
 )
 
 // Marshal returns the document of v in memory of its own. See Append.
@@ -33,7 +35,7 @@ var encoderPool = sync.Pool{New: func() any { return new(encoder) }}
 func appendValue(dst []byte, v any, e *encoder) ([]byte, error) {
 	rv := reflect.ValueOf(v)
 	if !rv.IsValid() {
-		return appendNil(dst), nil
+		return mpack.AppendNil(dst), nil
 	}
 	out, err := encoderOf(rv.Type())(e, dst, rv)
 	if err != nil {
@@ -106,11 +108,17 @@ func makeEncoder(t reflect.Type) encodeFunc {
 	}
 	switch t.Kind() {
 	case reflect.Bool:
-		return func(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) { return appendBool(dst, v.Bool()), nil }
+		return func(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) {
+			return mpack.AppendBool(dst, v.Bool()), nil
+		}
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return func(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) { return appendInt(dst, v.Int()), nil }
+		return func(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) {
+			return mpack.AppendInt(dst, v.Int()), nil
+		}
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		return func(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) { return appendUint(dst, v.Uint()), nil }
+		return func(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) {
+			return mpack.AppendUint(dst, v.Uint()), nil
+		}
 	case reflect.Float32, reflect.Float64:
 		return encodeFloat
 	case reflect.String:
@@ -144,7 +152,7 @@ func encodeFloat(e *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 	if e.args {
 		return appendNumber(dst, f), nil
 	}
-	return appendFloat(dst, f), nil
+	return mpack.AppendFloat(dst, f), nil
 }
 
 // encodeBigInt writes an integer, not its text: a number is a number whatever
@@ -153,9 +161,9 @@ func encodeBigInt(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 	n := v.Interface().(big.Int)
 	switch {
 	case n.IsInt64():
-		return appendInt(dst, n.Int64()), nil
+		return mpack.AppendInt(dst, n.Int64()), nil
 	case n.IsUint64():
-		return appendUint(dst, n.Uint64()), nil
+		return mpack.AppendUint(dst, n.Uint64()), nil
 	}
 	return dst, refusal(bigIntType, "the integer is not between -2^63 and 2^64-1")
 }
@@ -165,17 +173,17 @@ func encodeString(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 	if !utf8.ValidString(s) {
 		return dst, refusal(v.Type(), "the string is not valid UTF-8: use []byte for binary data")
 	}
-	return appendString(dst, s), nil
+	return mpack.AppendString(dst, s), nil
 }
 
 func encodeBytes(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 	if v.Kind() == reflect.Slice {
 		if v.IsNil() {
-			return appendNil(dst), nil
+			return mpack.AppendNil(dst), nil
 		}
-		return appendBytes(dst, v.Bytes()), nil
+		return mpack.AppendBytes(dst, v.Bytes()), nil
 	}
-	dst = appendHeader(dst, v.Len(), 0xc4, true)
+	dst = mpack.AppendBytesHeader(dst, v.Len())
 	for i := range v.Len() {
 		dst = append(dst, byte(v.Index(i).Uint()))
 	}
@@ -187,7 +195,7 @@ func encodeText(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	return appendString(dst, text), nil
+	return mpack.AppendString(dst, text), nil
 }
 
 func marshalText(v reflect.Value) (string, error) {
@@ -208,7 +216,7 @@ func marshalText(v reflect.Value) (string, error) {
 
 func encodeElem(e *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 	if v.IsNil() {
-		return appendNil(dst), nil
+		return mpack.AppendNil(dst), nil
 	}
 	// Pointers are no level of a document, but a cycle of them has no end.
 	if e.depth++; e.depth > 4*MaxDepth {
@@ -235,13 +243,13 @@ func encodeList(t reflect.Type) encodeFunc {
 	elem := lazyEncoder(t.Elem())
 	return func(e *encoder, dst []byte, v reflect.Value) (_ []byte, err error) {
 		if v.Kind() == reflect.Slice && v.IsNil() {
-			return appendNil(dst), nil
+			return mpack.AppendNil(dst), nil
 		}
 		if err := e.enter(t); err != nil {
 			return dst, err
 		}
 		defer e.leave()
-		out := appendArrayHeader(dst, v.Len())
+		out := mpack.AppendArrayHeader(dst, v.Len())
 		f := elem()
 		for i := range v.Len() {
 			if out, err = f(e, out, v.Index(i)); err != nil {
@@ -262,7 +270,7 @@ func encodeMap(t reflect.Type) encodeFunc {
 	elem := lazyEncoder(t.Elem())
 	return func(e *encoder, dst []byte, v reflect.Value) (_ []byte, err error) {
 		if v.IsNil() {
-			return appendNil(dst), nil
+			return mpack.AppendNil(dst), nil
 		}
 		if err := e.enter(t); err != nil {
 			return dst, err
@@ -281,12 +289,12 @@ func encodeMap(t reflect.Type) encodeFunc {
 			pairs = append(pairs, pair{key, it.Value()})
 		}
 		slices.SortFunc(pairs, func(a, b pair) int { return strings.Compare(a.key, b.key) })
-		out := appendMapHeader(dst, len(pairs))
+		out := mpack.AppendMapHeader(dst, len(pairs))
 		for i, p := range pairs {
 			if i > 0 && pairs[i-1].key == p.key {
 				return dst, refusal(t, "two keys have the same text")
 			}
-			if out, err = elem()(e, appendString(out, p.key), p.value); err != nil {
+			if out, err = elem()(e, mpack.AppendString(out, p.key), p.value); err != nil {
 				return dst, within("{}", err)
 			}
 		}
@@ -339,7 +347,7 @@ func encodeStruct(t reflect.Type) encodeFunc {
 				}
 			}
 		}
-		out := appendMapHeader(dst, n)
+		out := mpack.AppendMapHeader(dst, n)
 		for i := range fields {
 			f := &fields[i]
 			fv, ok := f.of(v)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cachekit-io/cachekit-go/internal/mpack"
 )
 
 // field is one field of a struct as it appears in a document.
@@ -36,7 +38,7 @@ func structFields(t reflect.Type) []field {
 		}
 		best := all[i]
 		if j == i+1 || len(all[i+1].index) != len(best.index) || all[i+1].tagged != best.tagged {
-			best.header = appendString(nil, best.name)
+			best.header = mpack.AppendString(nil, best.name)
 			out = append(out, best)
 		}
 		i = j

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"time"
+
+	"github.com/cachekit-io/cachekit-go/internal/mpack"
 )
 
 // The sentinel maps of temporal values: {"__datetime__": true, "value": text}
@@ -74,9 +76,9 @@ func formatTime(t time.Time) string {
 }
 
 func appendSentinel(dst []byte, kind, text string) []byte {
-	dst = appendMapHeader(dst, 2)
-	dst = appendBool(appendString(dst, kind), true)
-	return appendString(appendString(dst, sentinelValue), text)
+	dst = mpack.AppendMapHeader(dst, 2)
+	dst = mpack.AppendBool(mpack.AppendString(dst, kind), true)
+	return mpack.AppendString(mpack.AppendString(dst, sentinelValue), text)
 }
 
 func encodeTime(e *encoder, dst []byte, v reflect.Value) ([]byte, error) {

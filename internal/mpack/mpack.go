@@ -1,13 +1,15 @@
-package codec
+// Package mpack writes single MessagePack items, each in its shortest form (the
+// MessagePack specification, "Formats"). Every function appends to dst and
+// returns the extended slice.
+package mpack
 
 import (
 	"encoding/binary"
 	"math"
 )
 
-// The writers of single items, each in its shortest form.
-
-func appendUint(dst []byte, n uint64) []byte {
+// AppendUint appends an unsigned integer.
+func AppendUint(dst []byte, n uint64) []byte {
 	switch {
 	case n < 0x80:
 		return append(dst, byte(n))
@@ -21,10 +23,11 @@ func appendUint(dst []byte, n uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, 0xcf), n)
 }
 
-func appendInt(dst []byte, n int64) []byte {
+// AppendInt appends an integer.
+func AppendInt(dst []byte, n int64) []byte {
 	switch {
 	case n >= 0:
-		return appendUint(dst, uint64(n))
+		return AppendUint(dst, uint64(n))
 	case n >= -32:
 		return append(dst, byte(n))
 	case n >= math.MinInt8:
@@ -37,20 +40,24 @@ func appendInt(dst []byte, n int64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, 0xd3), uint64(n))
 }
 
-func appendFloat(dst []byte, f float64) []byte {
+// AppendFloat appends a float64.
+func AppendFloat(dst []byte, f float64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, 0xcb), math.Float64bits(f))
 }
 
-func appendBool(dst []byte, b bool) []byte {
+// AppendBool appends a boolean.
+func AppendBool(dst []byte, b bool) []byte {
 	if b {
 		return append(dst, 0xc3)
 	}
 	return append(dst, 0xc2)
 }
 
-func appendNil(dst []byte) []byte { return append(dst, 0xc0) }
+// AppendNil appends nil.
+func AppendNil(dst []byte) []byte { return append(dst, 0xc0) }
 
-func appendString(dst []byte, s string) []byte {
+// AppendString appends a string, which must be UTF-8.
+func AppendString(dst []byte, s string) []byte {
 	if len(s) < 32 {
 		dst = append(dst, 0xa0|byte(len(s)))
 	} else {
@@ -59,18 +66,24 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, s...)
 }
 
-func appendBytes(dst, b []byte) []byte {
-	return append(appendHeader(dst, len(b), 0xc4, true), b...)
+// AppendBytes appends binary data.
+func AppendBytes(dst, b []byte) []byte {
+	return append(AppendBytesHeader(dst, len(b)), b...)
 }
 
-func appendArrayHeader(dst []byte, n int) []byte {
+// AppendBytesHeader appends the header of n bytes of binary data.
+func AppendBytesHeader(dst []byte, n int) []byte { return appendHeader(dst, n, 0xc4, true) }
+
+// AppendArrayHeader appends the header of an array of n elements.
+func AppendArrayHeader(dst []byte, n int) []byte {
 	if n < 16 {
 		return append(dst, 0x90|byte(n))
 	}
 	return appendHeader(dst, n, 0xdc, false)
 }
 
-func appendMapHeader(dst []byte, n int) []byte {
+// AppendMapHeader appends the header of a map of n pairs.
+func AppendMapHeader(dst []byte, n int) []byte {
 	if n < 16 {
 		return append(dst, 0x80|byte(n))
 	}

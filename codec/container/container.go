@@ -1,0 +1,113 @@
+// Package container reads and writes the two containers of the CacheKit family
+// that compress a document: the ByteStorage envelope (spec/wire-format.md),
+// which the sister SDKs use among themselves, and the interop/v2 container
+// (spec/interop-v2.md, a draft), which crosses them.
+//
+// Every size that a container claims is checked before anything is allocated
+// for it: against the 512 MiB of the specification, against the caller's own
+// limit, and against 1000 times the compressed bytes, in 64-bit arithmetic.
+package container
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/pierrec/lz4/v4"
+)
+
+const (
+	// MaxBytes bounds compressed and uncompressed bytes (spec/wire-format.md and
+	// spec/interop-v2.md, "Security Limits").
+	MaxBytes = 512 << 20
+	// MaxRatio bounds uncompressed to compressed bytes, there too.
+	MaxRatio = 1000
+)
+
+// ErrMalformed is in the chain of every refusal of this package.
+var ErrMalformed = errors.New("container: malformed container")
+
+// The reasons for ErrMalformed.
+var (
+	// ErrLayout: it is not laid out as its specification says: another magic or
+	// version, another number or type of elements, a length past the end.
+	ErrLayout = fmt.Errorf("%w: wrong layout", ErrMalformed)
+	// ErrMethod: an interop/v2 container with an unknown compression method.
+	ErrMethod = fmt.Errorf("%w: unknown compression method", ErrMalformed)
+	// ErrTrailing: bytes follow the container.
+	ErrTrailing = fmt.Errorf("%w: bytes follow it", ErrMalformed)
+	// ErrTooLarge: it claims more than MaxBytes, or than the caller's limit.
+	ErrTooLarge = fmt.Errorf("%w: it claims more bytes than allowed", ErrMalformed)
+	// ErrRatio: it claims more than MaxRatio times its compressed bytes.
+	ErrRatio = fmt.Errorf("%w: it claims more than %d times its compressed bytes", ErrMalformed, MaxRatio)
+	// ErrLZ4: the compressed bytes are no LZ4 block of the claimed size.
+	ErrLZ4 = fmt.Errorf("%w: not an LZ4 block of the claimed size", ErrMalformed)
+	// ErrSize: an uncompressed payload is not of the claimed size.
+	ErrSize = fmt.Errorf("%w: payload is not of the claimed size", ErrMalformed)
+	// ErrChecksum: a ByteStorage envelope whose checksum does not match.
+	ErrChecksum = fmt.Errorf("%w: checksum does not match", ErrMalformed)
+)
+
+// bounded checks a claim of size bytes behind compressed ones.
+func bounded(size uint64, compressed, limit int) error {
+	switch {
+	case size > MaxBytes || compressed > MaxBytes || limit > 0 && size > uint64(limit):
+		return ErrTooLarge
+	case size > MaxRatio*uint64(compressed) || compressed == 0:
+		return ErrRatio
+	}
+	return nil
+}
+
+// appendDecompressed appends size bytes that block must expand to exactly.
+func appendDecompressed(dst, block []byte, size int) ([]byte, error) {
+	start := len(dst)
+	if cap(dst)-start < size {
+		grown := make([]byte, start, start+size)
+		copy(grown, dst)
+		dst = grown
+	}
+	out := dst[start : start+size : start+size]
+	n, err := lz4.UncompressBlock(block, out)
+	if err != nil || n != size {
+		return dst[:start], ErrLZ4
+	}
+	return dst[:start+size], nil
+}
+
+// compressors keep their 64 KiB hash tables.
+var compressors = sync.Pool{New: func() any { return new(lz4.Compressor) }}
+
+// appendCompressed appends an LZ4 block of data, or reports that there is none
+// smaller than data.
+func appendCompressed(dst, data []byte) (out []byte, ok bool) {
+	start := len(dst)
+	bound := lz4.CompressBlockBound(len(data))
+	if cap(dst)-start < bound {
+		grown := make([]byte, start, start+bound)
+		copy(grown, dst)
+		dst = grown
+	}
+	c := compressors.Get().(*lz4.Compressor)
+	defer compressors.Put(c)
+	n, err := c.CompressBlock(data, dst[start:start+bound])
+	if err != nil || n == 0 || n >= len(data) {
+		return dst[:start], false
+	}
+	return dst[:start+n], true
+}
+
+// appendLiteral appends an LZ4 block that holds data as it is: one sequence of
+// literals, which is what a block of an incompressible input looks like.
+func appendLiteral(dst, data []byte) []byte {
+	if n := len(data); n < 15 {
+		dst = append(dst, byte(n)<<4)
+	} else {
+		dst = append(dst, 0xf0)
+		for n -= 15; n >= 255; n -= 255 {
+			dst = append(dst, 255)
+		}
+		dst = append(dst, byte(n))
+	}
+	return append(dst, data...)
+}
