@@ -21,7 +21,7 @@ func (s Sealed) IsZero() bool { return s.b == nil }
 
 // Received returns the entry as something to be opened again: an L1 copy is
 // held sealed and opened on every hit.
-func (s Sealed) Received() Received { return Received{b: s.b, key: s.key} }
+func (s Sealed) Received() Received { return Received(s) }
 
 // Received is what a backend returned for a key, not yet authenticated. All
 // that can be done with it is to open it.
