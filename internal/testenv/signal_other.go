@@ -1,0 +1,7 @@
+//go:build !unix
+
+package testenv
+
+import "os"
+
+var sigStop, sigCont os.Signal
