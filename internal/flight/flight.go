@@ -163,42 +163,61 @@ func (g *Group[V]) start(ctx context.Context, key string, load func(ctx context.
 	if g.closed {
 		return nil, false, ErrClosed
 	}
+	c, started = g.join(key)
+	if started {
+		g.wg.Add(1)
+		go g.run(context.WithoutCancel(ctx), []string{key}, []*call[V]{c}, func(ctx context.Context) { c.value, c.err = load(ctx) }, after)
+	}
+	return c, started, nil
+}
+
+// join returns the load of key that is under way, or enters a new one. It is
+// called with the group locked.
+func (g *Group[V]) join(key string) (c *call[V], entered bool) {
 	if c, ok := g.calls[key]; ok {
-		return c, false, nil
+		return c, false
 	}
 	c = &call[V]{done: make(chan struct{})}
 	g.calls[key] = c
-	g.wg.Add(1)
-	go g.run(context.WithoutCancel(ctx), key, c, load, after)
-	return c, true, nil
+	return c, true
 }
 
-// run runs one load to its end, however it ends.
-func (g *Group[V]) run(ctx context.Context, key string, c *call[V], load func(ctx context.Context) (V, error), after func()) {
+// run runs the load of the calls, which have the keys, to its end, however it
+// ends.
+func (g *Group[V]) run(ctx context.Context, keys []string, calls []*call[V], load func(ctx context.Context), after func()) {
 	ctx, cancel := context.WithTimeout(ctx, g.timeout)
 	stop := context.AfterFunc(g.ctx, cancel)
-	outer, _ := ctx.Value(insideKey{}).(*inside)
-	ctx = context.WithValue(ctx, insideKey{}, &inside{call: c, outer: outer})
+	for _, c := range calls {
+		outer, _ := ctx.Value(insideKey{}).(*inside)
+		ctx = context.WithValue(ctx, insideKey{}, &inside{call: c, outer: outer})
+	}
 	returned := false
 	defer func() {
 		if !returned {
-			c.err = ErrGoexit
+			err := ErrGoexit
 			if r := recover(); r != nil {
-				c.err = &PanicError{r, debug.Stack()}
+				err = &PanicError{r, debug.Stack()}
+			}
+			for _, c := range calls {
+				c.err = err
 			}
 		}
 		stop()
 		cancel()
 		g.mu.Lock()
-		delete(g.calls, key)
+		for _, key := range keys {
+			delete(g.calls, key)
+		}
 		g.mu.Unlock()
-		close(c.done)
+		for _, c := range calls {
+			close(c.done)
+		}
 		if after != nil {
 			after()
 		}
 		g.wg.Done()
 	}()
-	c.value, c.err = load(ctx)
+	load(ctx)
 	returned = true
 }
 

@@ -137,6 +137,45 @@ func TestReentrantLoadsDoNotWaitForThemselves(t *testing.T) {
 	})
 }
 
+func TestManyKeysShareLoads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := flight.New[string](nil)
+		defer g.Close()
+		load := func(who string) func(context.Context, []string) []flight.Outcome[string] {
+			return func(_ context.Context, keys []string) (out []flight.Outcome[string]) {
+				time.Sleep(time.Second)
+				for _, k := range keys {
+					out = append(out, flight.Outcome[string]{Value: who + k})
+				}
+				return out
+			}
+		}
+		go g.DoMany(t.Context(), []string{"a", "b"}, func(string) {}, load("first "))
+		synctest.Wait()
+		led := ""
+		got := g.DoMany(t.Context(), []string{"b", "c"}, func(key string) { led += key }, load("second "))
+		if led != "c" {
+			t.Errorf("led %q, want c alone", led)
+		}
+		if got[0].Value != "first b" || got[1].Value != "second c" {
+			t.Errorf("got %v", got)
+		}
+		for _, o := range g.DoMany(t.Context(), []string{"a", "b"}, func(string) {}, func(context.Context, []string) []flight.Outcome[string] { panic("x") }) {
+			var p *flight.PanicError
+			if !errors.As(o.Err, &p) {
+				t.Errorf("a panic gave %v", o.Err)
+			}
+		}
+		v, _, err := g.Do(t.Context(), "a", func(ctx context.Context) (string, error) {
+			inner := g.DoMany(ctx, []string{"a", "d"}, func(string) {}, load("inner "))
+			return inner[0].Value + ", " + inner[1].Value, nil
+		})
+		if v != "inner a, inner d" || err != nil {
+			t.Errorf("re-entrant: got %q, %v", v, err)
+		}
+	})
+}
+
 func TestTimeoutBoundsTheLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := flight.New[int](&flight.Options{Timeout: 5 * time.Second})
