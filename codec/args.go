@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cachekit-io/cachekit-go/internal/mpack"
 )
@@ -19,16 +20,24 @@ type Set []any
 // (spec/interop-mode.md, "The Canonical Argument Array" and "The Interop Data
 // Model"), which differs from that of a value: a float with an integral value
 // is an integer, a time is a number of seconds, map keys are strings only, and
-// sets are allowed. A struct is one map argument. The error is a *TypeError
-// whose path begins with the argument's position; dst is returned as it was
-// then.
+// sets are allowed. A struct is one map argument; one that would be the same
+// argument whatever it holds is refused. The error is a *TypeError whose path
+// begins with the argument's position; dst is returned as it was then.
 func AppendArgs(dst []byte, args ...any) ([]byte, error) {
-	e := encoder{args: true}
 	out := mpack.AppendArrayHeader(dst, len(args))
-	e.depth = 4 // the array is a level
+	var e *encoder
 	for i, arg := range args {
+		var ok bool
+		if out, ok = appendPlain(out, arg); ok {
+			continue
+		}
+		if e == nil {
+			e = encoderPool.Get().(*encoder)
+			defer encoderPool.Put(e)
+			*e = encoder{depth: 1, args: true} // the array is a level
+		}
 		var err error
-		if out, err = appendArg(out, arg, &e); err != nil {
+		if out, err = appendValue(out, arg, e); err != nil {
 			return dst, within(argName(i), err)
 		}
 	}
@@ -43,21 +52,42 @@ func argName(i int) string {
 	return argName(i/10) + digits[i%10:i%10+1]
 }
 
-// appendArg has the usual types without reflection.
-func appendArg(dst []byte, arg any, e *encoder) ([]byte, error) {
+// appendPlain has the usual types without reflection; ok is false for the
+// others and for what has to be refused.
+func appendPlain(dst []byte, arg any) (out []byte, ok bool) {
 	switch x := arg.(type) {
+	case nil:
+		return mpack.AppendNil(dst), true
 	case int:
-		return mpack.AppendInt(dst, int64(x)), nil
+		return mpack.AppendInt(dst, int64(x)), true
+	case int32:
+		return mpack.AppendInt(dst, int64(x)), true
 	case int64:
-		return mpack.AppendInt(dst, x), nil
+		return mpack.AppendInt(dst, x), true
+	case uint32:
+		return mpack.AppendUint(dst, uint64(x)), true
 	case uint64:
-		return mpack.AppendUint(dst, x), nil
+		return mpack.AppendUint(dst, x), true
 	case bool:
-		return mpack.AppendBool(dst, x), nil
+		return mpack.AppendBool(dst, x), true
+	case string:
+		if utf8.ValidString(x) {
+			return mpack.AppendString(dst, x), true
+		}
+	case []byte:
+		if x != nil {
+			return mpack.AppendBytes(dst, x), true
+		}
+	case float64:
+		if !math.IsNaN(x) && !math.IsInf(x, 0) {
+			return appendNumber(dst, x), true
+		}
 	case time.Time:
-		return appendTimestamp(dst, x)
+		if out, err := appendTimestamp(dst, x); err == nil {
+			return out, true
+		}
 	}
-	return appendValue(dst, arg, e)
+	return dst, false
 }
 
 // appendNumber is the number canonicalisation of arguments: integral floats in
@@ -91,13 +121,19 @@ func encodeSet(e *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 		return dst, err
 	}
 	defer e.leave()
-	var elems [][]byte
-	for _, x := range v.Interface().(Set) {
-		b, err := appendArg(nil, x, e)
-		if err != nil {
-			return dst, err
+	set := v.Interface().(Set)
+	var encoded []byte
+	ends := make([]int, len(set))
+	for i, x := range set {
+		var err error
+		if encoded, err = appendValue(encoded, x, e); err != nil {
+			return dst, within("[]", err)
 		}
-		elems = append(elems, b)
+		ends[i] = len(encoded)
+	}
+	elems, from := make([][]byte, len(set)), 0
+	for i, end := range ends {
+		elems[i], from = encoded[from:end], end
 	}
 	slices.SortFunc(elems, bytes.Compare)
 	elems = slices.CompactFunc(elems, bytes.Equal)
@@ -106,4 +142,32 @@ func encodeSet(e *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 		out = append(out, b...)
 	}
 	return out, nil
+}
+
+// opaque reports whether values of the struct type t all make the same argument:
+// it has fields, and none of them is exported.
+func opaque(t reflect.Type, fields []field) bool {
+	if len(fields) > 0 {
+		return false
+	}
+	for i := range t.NumField() {
+		if f := t.Field(i); !f.IsExported() && f.Name != "_" {
+			return true
+		}
+	}
+	return false
+}
+
+// promoted reports whether the text of the struct type t may be the text of one
+// embedded field, which hides the others: a struct that embeds time.Time, say.
+func promoted(t reflect.Type) bool {
+	if t.Kind() != reflect.Struct || t.NumField() < 2 {
+		return false
+	}
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Anonymous && textual(f.Type) {
+			return true
+		}
+	}
+	return false
 }

@@ -25,7 +25,7 @@ func Marshal(v any) ([]byte, error) { return Append(nil, v) }
 func Append(dst []byte, v any) ([]byte, error) {
 	e := encoderPool.Get().(*encoder)
 	defer encoderPool.Put(e)
-	e.depth, e.args = 0, false
+	*e = encoder{}
 	return appendValue(dst, v, e)
 }
 
@@ -46,7 +46,8 @@ func appendValue(dst []byte, v any, e *encoder) ([]byte, error) {
 
 // encoder is the state of one Append.
 type encoder struct {
-	depth int
+	depth    int // arrays and maps that are open
+	pointers int // pointers and interfaces that are being followed
 	// args selects the profile of interop arguments (package doc of interop).
 	args bool
 }
@@ -104,6 +105,9 @@ func makeEncoder(t reflect.Type) encodeFunc {
 		return encodeBigInt
 	}
 	if k := t.Kind(); textual(t) && k != reflect.Pointer && k != reflect.Interface {
+		if promoted(t) {
+			return encodePromoted
+		}
 		return encodeText
 	}
 	switch t.Kind() {
@@ -198,6 +202,15 @@ func encodeText(_ *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 	return mpack.AppendString(dst, text), nil
 }
 
+// encodePromoted is encodeText for values; as arguments, what differs in the
+// other fields would share a key.
+func encodePromoted(e *encoder, dst []byte, v reflect.Value) ([]byte, error) {
+	if e.args {
+		return dst, refusal(v.Type(), "its text may be that of an embedded field alone: give its parts as arguments of their own")
+	}
+	return encodeText(e, dst, v)
+}
+
 func marshalText(v reflect.Value) (string, error) {
 	if !v.Type().Implements(textMarshaler) {
 		p := reflect.New(v.Type())
@@ -219,25 +232,27 @@ func encodeElem(e *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 		return mpack.AppendNil(dst), nil
 	}
 	// Pointers are no level of a document, but a cycle of them has no end.
-	if e.depth++; e.depth > 4*MaxDepth {
+	if e.pointers++; e.pointers > maxPointers {
 		return dst, refusal(v.Type(), "pointers are nested too deep: a cycle?")
 	}
-	defer func() { e.depth-- }()
+	defer func() { e.pointers-- }()
 	v = v.Elem()
 	return encoderOf(v.Type())(e, dst, v)
 }
 
-// enter counts one level of nesting. Four of the encoder's levels make one of
-// the document's, so that pointers can be counted along.
+// maxPointers leaves room for some at every level of a document.
+const maxPointers = 4 * MaxDepth
+
+// enter counts one level of nesting.
 func (e *encoder) enter(t reflect.Type) error {
-	if e.depth += 4; e.depth > 4*MaxDepth {
-		e.depth -= 4
+	if e.depth++; e.depth > MaxDepth {
+		e.depth--
 		return refusal(t, "it is nested deeper than %d levels: a cycle?", MaxDepth)
 	}
 	return nil
 }
 
-func (e *encoder) leave() { e.depth -= 4 }
+func (e *encoder) leave() { e.depth-- }
 
 func encodeList(t reflect.Type) encodeFunc {
 	elem := lazyEncoder(t.Elem())
@@ -334,7 +349,11 @@ func encodeStruct(t reflect.Type) encodeFunc {
 		elems[i] = lazyEncoder(f.typ)
 		omits = omits || f.omitEmpty || f.omitZero || len(f.index) > 1
 	}
+	same := opaque(t, fields)
 	return func(e *encoder, dst []byte, v reflect.Value) (_ []byte, err error) {
+		if same && e.args {
+			return dst, refusal(t, "it has no exported fields: it would be the same argument whatever it holds")
+		}
 		if err := e.enter(t); err != nil {
 			return dst, err
 		}

@@ -94,18 +94,23 @@ func NewOperation(namespace, operation string) (Operation, error) {
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // maxPooled is the largest buffer that is kept for reuse.
-const maxPooled = 64 << 10
+const maxPooled = 4 << 10
+
+func release(buf *[]byte) {
+	if cap(*buf) <= maxPooled {
+		buffers.Put(buf)
+	}
+}
 
 // Key returns the key of a call with args, at most 194 bytes long. The error is
-// a *codec.TypeError.
+// a *codec.TypeError, or ErrSegment for the zero Operation. Its one allocation
+// is the key, but for arguments that take reflection.
 func (o Operation) Key(args ...any) (string, error) {
+	if o.prefix == "" {
+		return "", fmt.Errorf("%w (an Operation comes from NewOperation)", ErrSegment)
+	}
 	buf := buffers.Get().(*[]byte)
-	defer func() {
-		clear(*buf)
-		if cap(*buf) <= maxPooled {
-			buffers.Put(buf)
-		}
-	}()
+	defer release(buf)
 	canonical, err := codec.AppendArgs((*buf)[:0], args...)
 	if err != nil {
 		return "", err
