@@ -1,50 +1,74 @@
-//go:build unix
+//go:build linux || darwin || freebsd || netbsd || openbsd || dragonfly
 
 package filebackend
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// dir is an open directory. Everything is relative to its descriptor, so that a
-// directory that is renamed or replaced meanwhile changes nothing.
+// dir is an open directory. Everything is relative to its descriptor, so a path
+// that is renamed or replaced by a link meanwhile changes nothing.
 type dir struct {
-	fd   int
+	path string
 	uid  uint32
-	lock int // descriptor of the lock file
+	gate func() error // nil but in tests: may block or fail
+
+	fd, lock int // the directory, its lock file
+	mu       sync.Mutex
 }
 
-// lockName is the file whose bytes are the locks between processes. Names with
-// a leading dot are not entries to any SDK of the family.
-const lockName = ".cachekit-go.lock"
-
-func openDir(path string) (*dir, error) {
-	if err := os.MkdirAll(filepath.Clean(path), 0o700); err != nil {
-		return nil, err
+func openDir(path string, gate func() error) (*dir, error) {
+	if path == "" {
+		return nil, errors.New("the path is empty")
 	}
-	fd, err := unix.Open(path, unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	d := &dir{fd: fd, uid: uint32(os.Getuid()), lock: -1}
-	if err := d.init(); err != nil {
+	d := &dir{path: path, uid: uint32(os.Geteuid()), gate: gate}
+	d.fd, d.lock, err = d.attach()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.tryLocking(); err != nil {
 		d.close()
 		return nil, err
 	}
 	return d, nil
 }
 
-func (d *dir) init() error {
+// attach creates or opens the directory and its lock file, after checking the
+// directory that the descriptor has, not the path.
+func (d *dir) attach() (fd, lock int, err error) {
+	if err := os.MkdirAll(d.path, 0o700); err != nil {
+		return -1, -1, err
+	}
+	fd, err = again(func() (int, error) { return unix.Open(d.path, unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return -1, -1, err
+	}
+	if err = d.check(fd); err == nil {
+		lock, err = again(func() (int, error) {
+			return unix.Openat(fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
+		})
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, -1, err
+	}
+	return fd, lock, nil
+}
+
+func (d *dir) check(fd int) error {
 	var st unix.Stat_t
-	if err := unix.Fstat(d.fd, &st); err != nil {
+	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
 	switch {
@@ -53,68 +77,212 @@ func (d *dir) init() error {
 	case st.Mode&0o077 != 0:
 		return fmt.Errorf("%w: its mode is %04o, which lets others in: chmod 700 it", ErrUnsafe, st.Mode&0o7777)
 	}
-	var err error
-	d.lock, err = ignoringInterrupts(func() (int, error) {
-		return unix.Openat(d.fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	})
+	return nil
+}
+
+func (d *dir) tryLocking() error {
+	ok, err := d.tryLock(0)
+	if ok {
+		d.unlock(0)
+	}
+	if err != nil {
+		return fmt.Errorf("%w (%w)", errNoLocks, err)
+	}
+	return nil
+}
+
+// reopen is for a directory that was removed under an open descriptor: it opens
+// the path anew, unless that has happened already, under the same numbers.
+func (d *dir) reopen() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var st unix.Stat_t
+	if err := unix.Fstat(d.fd, &st); err == nil && st.Nlink > 0 {
+		return nil
+	}
+	fd, lock, err := d.attach()
+	if err != nil {
+		var path *os.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return err
+	}
+	err = errors.Join(replaceFD(fd, d.fd), replaceFD(lock, d.lock))
+	_, _ = unix.Close(fd), unix.Close(lock)
 	return err
 }
 
 func (d *dir) close() {
-	unix.Close(d.fd)
-	if d.lock >= 0 {
-		unix.Close(d.lock)
+	_, _ = unix.Close(d.fd), unix.Close(d.lock)
+}
+
+func (d *dir) pass() error {
+	if d.gate == nil {
+		return nil
 	}
+	return d.gate()
 }
-
-// file is an open file with what identifies it.
-type file struct {
-	fd   int
-	st   unix.Stat_t
-	size int64
-}
-
-func (f *file) close() { unix.Close(f.fd) }
-
-// errForeign is an entry name that is no regular file of ours: a link, a FIFO,
-// another user's file.
-var errForeign = errors.New("not a regular file of this user")
 
 // open opens a regular file of this user. A FIFO would block without
 // O_NONBLOCK; on regular files the flag does nothing.
-func (d *dir) open(name string, write bool) (*file, error) {
+func (d *dir) open(name string, write bool) (file, error) {
+	if err := d.pass(); err != nil {
+		return file{}, err
+	}
 	flags := unix.O_RDONLY
 	if write {
 		flags = unix.O_RDWR
 	}
-	fd, err := ignoringInterrupts(func() (int, error) {
-		return unix.Openat(d.fd, name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := again(func() (int, error) {
+		return unix.Openat(d.fd, name, flags|noAccessTime|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	})
-	switch err {
-	case nil:
-	case unix.ELOOP, unix.EMLINK, unix.ENXIO, unix.EISDIR:
-		return nil, errForeign
-	default:
-		return nil, err
+	if err != nil {
+		return file{}, d.refused(name, err)
 	}
-	f := &file{fd: fd}
-	if err := unix.Fstat(fd, &f.st); err != nil {
-		f.close()
-		return nil, err
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && !d.ours(&st) {
+		err = errForeign
 	}
-	if f.st.Mode&unix.S_IFMT != unix.S_IFREG || f.st.Uid != d.uid {
-		f.close()
-		return nil, errForeign
+	if err != nil {
+		_ = unix.Close(fd)
+		return file{}, err
 	}
-	f.size = f.st.Size
-	return f, nil
+	return file{infoOf(&st), fd}, nil
 }
 
-// readAt fills b from the offset and returns how much there was.
-func (f *file) readAt(b []byte, offset int64) (n int, err error) {
+// refused is errForeign if the file could not be opened for what it is (a link,
+// a socket, another user's), or else the error.
+func (d *dir) refused(name string, err error) error {
+	if err == unix.ENOENT {
+		return err
+	}
+	var st unix.Stat_t
+	if unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && !d.ours(&st) {
+		return errForeign
+	}
+	return err
+}
+
+func (d *dir) ours(st *unix.Stat_t) bool {
+	return st.Mode&unix.S_IFMT == unix.S_IFREG && st.Uid == d.uid
+}
+
+func infoOf(st *unix.Stat_t) info {
+	return info{
+		id:   fileID{uint64(st.Dev), st.Ino},
+		size: st.Size, read: st.Atim.Nano(), wrote: st.Mtim.Nano(),
+	}
+}
+
+// stat is for a regular file of this user.
+func (d *dir) stat(name string) (info, error) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return info{}, err
+	}
+	if !d.ours(&st) {
+		return info{}, errForeign
+	}
+	return infoOf(&st), nil
+}
+
+// create writes a new file of mode 0600 that nobody sees under its final name
+// yet. On an error nothing is left behind.
+func (d *dir) create(name string, head, value []byte, sync bool) error {
+	if err := d.pass(); err != nil {
+		return err
+	}
+	fd, err := again(func() (int, error) {
+		return unix.Openat(d.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	})
+	if err != nil {
+		return err
+	}
+	err = writeAll(fd, head, value)
+	if err == nil && sync {
+		err = unix.Fsync(fd)
+	}
+	// After EINTR the descriptor is closed all the same.
+	if closeErr := unix.Close(fd); err == nil && closeErr != unix.EINTR {
+		err = closeErr
+	}
+	if err != nil {
+		_ = d.remove(name)
+	}
+	return err
+}
+
+func writeAll(fd int, head, value []byte) error {
+	for len(head)+len(value) > 0 {
+		n, err := again(func() (int, error) { return writev(fd, head, value) })
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return unix.EIO
+		}
+		h := min(n, len(head))
+		head, value = head[h:], value[n-h:]
+	}
+	return nil
+}
+
+func (d *dir) rename(from, to string) error {
+	if err := d.pass(); err != nil {
+		return err
+	}
+	return unix.Renameat(d.fd, from, d.fd, to)
+}
+
+func (d *dir) remove(name string) error {
+	if err := d.pass(); err != nil {
+		return err
+	}
+	return unix.Unlinkat(d.fd, name, 0)
+}
+
+func (d *dir) sync() error { return unix.Fsync(d.fd) }
+
+// walkBatch is how many names walk reads at a time.
+const walkBatch = 256
+
+// walk calls f for the regular files of this user, in no order, until it returns
+// false.
+func (d *dir) walk(f func(name string, i info) bool) error {
+	if err := d.pass(); err != nil {
+		return err
+	}
+	fd, err := again(func() (int, error) {
+		return unix.Openat(d.fd, ".", unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return err
+	}
+	list := os.NewFile(uintptr(fd), "")
+	defer list.Close()
+	for {
+		names, err := list.Readdirnames(walkBatch)
+		for _, name := range names {
+			i, err := d.stat(name)
+			if err == nil && !f(name, i) {
+				return nil
+			}
+		}
+		if len(names) == 0 || err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// readAt fills b from the start of the file and returns how much there was.
+func (f *file) readAt(b []byte) (n int, err error) {
 	for n < len(b) {
-		m, err := ignoringInterrupts(func() (int, error) { return unix.Pread(f.fd, b[n:], offset+int64(n)) })
-		if m == 0 || err != nil {
+		m, err := again(func() (int, error) { return unix.Pread(f.fd, b[n:], int64(n)) })
+		if m <= 0 || err != nil {
 			return n, err
 		}
 		n += m
@@ -122,101 +290,21 @@ func (f *file) readAt(b []byte, offset int64) (n int, err error) {
 	return n, nil
 }
 
-func (f *file) writeAt(b []byte, offset int64) error {
-	_, err := ignoringInterrupts(func() (int, error) { return unix.Pwrite(f.fd, b, offset) })
-	return err
-}
-
-// create writes a new file of mode 0600 that nobody else sees under its name
-// until it is renamed. On an error nothing is left behind.
-func (d *dir) create(name string, header, value []byte, sync bool) (err error) {
-	fd, err := ignoringInterrupts(func() (int, error) {
-		return unix.Openat(d.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	})
-	if err != nil {
-		return err
+func (f *file) writeAt(b []byte, offset int64, sync bool) error {
+	n, err := again(func() (int, error) { return unix.Pwrite(f.fd, b, offset) })
+	if err == nil && n < len(b) {
+		err = unix.EIO
 	}
-	err = writeAll(fd, header, value)
 	if err == nil && sync {
-		err = unix.Fsync(fd)
-	}
-	if closeErr := unix.Close(fd); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		d.remove(name)
+		err = unix.Fsync(f.fd)
 	}
 	return err
 }
 
-// iovecs keeps the slice of slices of writeAll off the heap.
-var iovecs = sync.Pool{New: func() any { return new([2][]byte) }}
+func (f *file) close() { _ = unix.Close(f.fd) }
 
-func writeAll(fd int, header, value []byte) error {
-	parts := iovecs.Get().(*[2][]byte)
-	defer func() { *parts = [2][]byte{}; iovecs.Put(parts) }()
-	for len(header)+len(value) > 0 {
-		parts[0], parts[1] = header, value
-		n, err := ignoringInterrupts(func() (int, error) { return writev(fd, parts[:]) })
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return unix.EIO
-		}
-		h := min(n, len(header))
-		header, value = header[h:], value[n-h:]
-	}
-	return nil
-}
-
-func (d *dir) rename(from, to string) error { return unix.Renameat(d.fd, from, d.fd, to) }
-func (d *dir) remove(name string) error     { return unix.Unlinkat(d.fd, name, 0) }
-func (d *dir) sync() error                  { return unix.Fsync(d.fd) }
-
-// names is f's identity: does name still refer to it?
-func (d *dir) names(name string, f *file) bool {
-	var st unix.Stat_t
-	err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
-	return err == nil && st.Ino == f.st.Ino && st.Dev == f.st.Dev
-}
-
-// info is what a scan sees of a file.
-type info struct {
-	name  string
-	size  int64
-	mtime time.Time
-}
-
-// scan lists the regular files of this user.
-func (d *dir) scan() ([]info, error) {
-	fd, err := unix.Openat(d.fd, ".", unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), "")
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]info, 0, len(names))
-	for _, name := range names {
-		var st unix.Stat_t
-		if unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
-			continue // gone meanwhile
-		}
-		if st.Mode&unix.S_IFMT == unix.S_IFREG && st.Uid == d.uid {
-			out = append(out, info{name, st.Size, time.Unix(st.Mtim.Unix())})
-		}
-	}
-	return out, nil
-}
-
-func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
-
-// ignoringInterrupts repeats a system call that a signal interrupted.
-func ignoringInterrupts(call func() (int, error)) (int, error) {
+// again repeats a system call that a signal interrupted.
+func again(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()
 		if err != unix.EINTR {

@@ -1,36 +1,60 @@
-// Package filebackend stores entries as files in one directory, in the format
-// that the CacheKit SDKs for Python and Rust use, so that processes of any of
-// them can share it (spec/file-backend-format.md).
+// Package filebackend stores entries as files in one directory, in the format of
+// the CacheKit SDKs for Python and Rust, so that processes of any of them can
+// share it (spec/file-backend-format.md).
 //
 //	b, err := filebackend.Open("/var/cache/app", nil)
 //
 // # What is on the disk
 //
-// The name of a file is the unkeyed BLAKE2b-128 of its key in hex: whoever
-// guesses a key can test for it. A file begins with a 14-byte header: "CK",
-// version 1, a reserved zero byte, flags, and the second in which the entry
-// expires. Files with flags or a reserved byte that this package does not know
-// are another version's: they read as a miss and are never touched.
+// The name of a file is the unkeyed BLAKE2b-128 of its key in hex: whoever reads
+// the directory and guesses a key can test for it. A file begins with a 14-byte
+// header: "CK", version 1, a reserved zero byte, flags, and the second in which
+// the entry expires. Files with flags or a reserved byte are of another version:
+// they read as a miss and are not touched, neither by the sweep nor by the bound.
+// Only an explicit Set or Delete of their key replaces them, as in the sister
+// SDKs. Names that are not of the family are never looked at.
 //
 // # Safety
 //
-// The directory is created with mode 0700, must belong to the user and must not
-// be open to others. Files are created with mode 0600. Symbolic links, FIFOs,
-// devices and other users' files are never followed, read or removed.
+// The directory is created with mode 0700, has to belong to the effective user,
+// and must not be open to others. Files have mode 0600. The directory is opened
+// once and everything is relative to its descriptor. Symbolic links, FIFOs,
+// devices, directories and other users' files under the name of an entry are
+// never followed, read, replaced or removed: they read as a miss, and a Set is
+// refused. Sizes are checked on the open file before it is read.
 //
-// A write goes to a temporary file that is renamed into place, so a reader sees
-// the old entry or the new one, whole, also when the writer is killed. What a
-// power cut can do depends on the file system; [Options.Sync] makes every write
-// durable before it returns, at several times the cost.
+// # Crashes
+//
+// A write goes to a temporary file that is renamed into place: a reader sees the
+// old entry or the new one, whole, also if the writer is killed. The temporary
+// file that it leaves is removed after ten minutes. A power cut is another
+// matter: the file system may have recorded the rename but not the content, so
+// that a recent entry comes back empty or cut off (it reads as a miss, or fails
+// to authenticate in package secure) or as zeros. [Options.Sync] excludes that.
+//
+// google/renameio is not used: its temporary names are not those of the family,
+// which the sister SDKs clean up, and it always pays the fsync.
 //
 // # Sharing
 //
-// Processes of this package exclude each other where an operation reads and
-// then writes (Swap, Touch, locks, removal of expired files). The sister SDKs do
-// not know these locks; a Set of theirs during a Swap of ours can be lost as if
-// it had come first.
+// Processes of this package exclude each other where an operation reads and then
+// writes (Set, Delete, Swap, Touch, locks, removal), by locks on 64 bytes of the
+// file ".cachekit-go.lock". It must not be removed while they run. The sister
+// SDKs do not know it, so a Set of theirs that lands during a Swap or the
+// removal of an expired entry of ours can be lost, as between themselves. Entry
+// files are not locked, because a sister SDK that meets a lock fails.
 //
-// The size bound is kept by this process for the directory as it finds it: the
-// least recently used entries go first, by the times at which this process used
-// them and at which any process wrote them.
+// The sister SDKs round deadlines down; entries written here live up to a second
+// longer than theirs. The Python SDK keeps its own bounds (1 GiB, 10,000
+// entries) in a shared directory and removes the entries that were written
+// first, ours too.
+//
+// # Contexts
+//
+// System calls on files cannot be interrupted. With a context that can end, a
+// call runs in a goroutine of its own and leaves it behind when the context ends;
+// a write that was left behind takes no effect, unless the kernel was at the
+// rename already, and then it still comes before every later write of this
+// package. At most 128 such goroutines exist; further calls wait for one, within
+// their contexts. A context that cannot end costs nothing and bounds nothing.
 package filebackend

@@ -1,167 +1,94 @@
 package filebackend
 
 import (
+	"cmp"
 	"slices"
-	"strings"
 	"time"
 )
 
-// tempAge is when a temporary file counts as left behind by a killed process.
-const tempAge = 10 * time.Minute
+// accessGrain is how exactly reads are recorded: an entry that is read all the
+// time costs one more system call in each grain.
+const accessGrain = 10 * time.Second
 
-// The bound is enforced at nine tenths and down to seven, as the Python SDK
-// does, so that a full directory is not scanned on every write.
-const (
-	evictFrom = 0.9
-	evictTo   = 0.7
-)
-
-// grew adds n bytes to the estimate and enforces the bound when it is reached.
-// Overwrites make the estimate too high; the scan that follows corrects it.
-func (b *Backend) grew(n int64) {
-	if b.opts.MaxBytes < 0 {
+// markUsed records in the access time of a file that it was read, so that the
+// order survives this process and is shared with others. It does not depend on
+// how the file system is mounted (relatime, noatime).
+func (b *Backend) markUsed(name string, f *file) {
+	if !b.opts.bounded() {
 		return
 	}
-	u := &b.usage
-	u.mu.Lock()
-	u.size += n
-	due := !u.know || float64(u.size) >= evictFrom*float64(b.opts.MaxBytes)
-	u.know = true
-	if due {
-		u.size = 0 // nobody else scans meanwhile
-	}
-	u.mu.Unlock()
-	if due {
-		b.enforce()
+	now := time.Now().UnixNano()
+	if f.read <= f.wrote || now-f.read > int64(accessGrain) {
+		b.dir.setAccessTime(name, now, f.info)
 	}
 }
 
-// enforce counts the files and removes the least recently used entries if they
-// take too much.
+// entry is an entry found by a listing.
+type entry struct {
+	name string
+	info
+}
+
+// enforce lists the directory, and removes the least recently used entries if
+// all take too much.
 func (b *Backend) enforce() {
-	files, err := b.dir.scan()
-	if err != nil {
-		return
-	}
-	var total int64
-	entries := files[:0]
-	for _, f := range files {
-		if isEntryName(f.name) {
-			total += f.size
-			entries = append(entries, f)
+	start := time.Now()
+	bytes, entries, _ := b.usage.known()
+	found, total, err := b.list(start)
+	if err == nil {
+		b.usage.settle(bytes, entries, total, int64(len(found)))
+		if total >= b.reached(evictFrom) {
+			total = b.evict(found, total)
 		}
 	}
-	if float64(total) >= evictFrom*float64(b.opts.MaxBytes) {
-		b.usage.order(entries)
-		for _, f := range entries {
-			if float64(total) <= evictTo*float64(b.opts.MaxBytes) {
-				break
-			}
-			if b.evict(f.name) {
-				total -= f.size
-			}
-		}
-	}
-	b.usage.mu.Lock()
-	b.usage.size += total
-	b.usage.mu.Unlock()
+	b.usage.finish(start, err == nil, total >= b.reached(evictFrom))
 }
 
-// order sorts the least recently used first: by when this process last used an
-// entry, or by when any process last wrote it if that is later.
-func (u *usage) order(files []info) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	last := func(f info) int64 { return max(u.at[f.name], f.mtime.Unix()) }
-	slices.SortFunc(files, func(a, b info) int {
-		if d := last(a) - last(b); d != 0 {
-			return int(max(min(d, 1), -1))
+// list returns the entries and what they take, and removes the temporary files
+// of killed processes on the way.
+func (b *Backend) list(now time.Time) (found []entry, total int64, err error) {
+	err = b.dir.walk(func(name string, i info) bool {
+		if isEntryName(name) {
+			total += blocks(i.size)
+			i.read, i.wrote = min(i.read, now.UnixNano()), min(i.wrote, now.UnixNano())
+			found = append(found, entry{name, i})
 		}
-		return strings.Compare(a.name, b.name)
+		b.sweepTemp(name, i)
+		return !b.stopped()
 	})
+	return found, total, err
 }
 
-// evict removes one entry, unless it is of another version or in use.
-func (b *Backend) evict(name string) bool {
-	if !b.tryLock(name) {
+// evict removes entries, the least recently used first, until seven tenths of
+// the bound are left, and returns how much is left.
+func (b *Backend) evict(found []entry, total int64) int64 {
+	slices.SortFunc(found, func(x, y entry) int {
+		return cmp.Or(cmp.Compare(x.used(), y.used()), cmp.Compare(x.name, y.name))
+	})
+	for i := range found {
+		if total <= b.reached(evictTo) || b.stopped() {
+			break
+		}
+		if b.evictOne(&found[i]) {
+			total -= blocks(found[i].size)
+		}
+	}
+	return total
+}
+
+// evictOne removes an entry, unless it is of another version, in use, or not
+// the one that was listed any more.
+func (b *Backend) evictOne(e *entry) bool {
+	if !b.tryLock(e.name) {
 		return false
 	}
-	defer b.unlock(name)
-	h, f, err := b.peek(name)
+	defer b.unlock(e.name)
+	f, h, err := b.peek(e.name)
 	if err != nil {
 		return false
 	}
-	f.close()
-	if h.state == stateForeign || b.dir.remove(name) != nil {
-		return false
-	}
-	b.usage.forget(name)
-	return true
+	defer f.close()
+	return f.id == e.id && h.state != stateUnknown && b.remove(e.name, f.size) == nil
 }
 
-// sweeper removes what has expired until the backend is closed.
-func (b *Backend) sweeper() {
-	t := time.NewTicker(b.opts.SweepInterval)
-	defer t.Stop()
-	for {
-		select {
-		case <-b.stop:
-			return
-		case <-t.C:
-			b.Sweep()
-		}
-	}
-}
-
-// Sweep removes expired and corrupt entries, expired locks and temporary files
-// older than ten minutes now, and returns how many files went. Files of other
-// versions and foreign names are left alone.
-func (b *Backend) Sweep() (removed int) {
-	if b.acquire() != nil {
-		return 0
-	}
-	defer b.release()
-	files, err := b.dir.scan()
-	if err != nil {
-		return 0
-	}
-	for _, f := range files {
-		select {
-		case <-b.stop:
-			return removed
-		default:
-		}
-		if b.sweep(f) {
-			removed++
-		}
-	}
-	return removed
-}
-
-func (b *Backend) sweep(f info) bool {
-	lock, isLock := strings.CutPrefix(f.name, lockPrefix)
-	switch {
-	case isTempName(f.name):
-		return time.Since(f.mtime) > tempAge && b.dir.remove(f.name) == nil
-	case isLock && isEntryName(lock):
-		if !b.tryLock(lock) {
-			return false
-		}
-		defer b.unlock(lock)
-		_, held, err := b.readLock(lock)
-		return err == nil && !held && b.dir.remove(f.name) == nil
-	case !isEntryName(f.name) || !b.tryLock(f.name):
-		return false
-	}
-	defer b.unlock(f.name)
-	h, open, err := b.peek(f.name)
-	if err != nil {
-		return false
-	}
-	open.close()
-	if h.state == stateLive || h.state == stateForeign {
-		return false
-	}
-	b.usage.forget(f.name)
-	return b.dir.remove(f.name) == nil
-}
+func (b *Backend) stopped() bool { return b.closed.Load() }

@@ -2,17 +2,13 @@ package filebackend
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"math"
-	"strings"
 	"time"
-
-	"golang.org/x/crypto/blake2b"
 
 	"github.com/cachekit-io/cachekit-go/backends"
 )
 
-// The header of a file (spec/file-backend-format.md, "Header").
+// The header of a file (spec/file-backend-format.md, "Entry layout").
 const (
 	headerSize    = 14
 	formatVersion = 1
@@ -25,7 +21,9 @@ type state uint8
 const (
 	stateLive state = iota + 1
 	stateExpired
-	stateForeign // flags or a reserved byte of another version: hands off
+	// stateUnknown has flags or a reserved byte of another version (FILE-2,
+	// FILE-3): it reads as a miss and is left alone.
+	stateUnknown
 	stateCorrupt
 )
 
@@ -33,6 +31,7 @@ const (
 type header struct {
 	state  state
 	expiry uint64
+	ttl    time.Duration // of a live entry: positive, or NoExpiry
 }
 
 // parseHeader reads the header at the start of b as of now. An entry is expired
@@ -42,23 +41,36 @@ func parseHeader(b []byte, now time.Time) header {
 	case len(b) < headerSize || b[0] != 'C' || b[1] != 'K' || b[2] != formatVersion:
 		return header{state: stateCorrupt}
 	case b[3] != 0 || b[4] != 0 || b[5] != 0:
-		return header{state: stateForeign}
+		return header{state: stateUnknown}
 	}
-	h := header{stateLive, binary.BigEndian.Uint64(b[expiryOffset:])}
-	if h.expiry != 0 && now.Unix() >= 0 && uint64(now.Unix()) >= h.expiry {
+	h := header{state: stateLive, expiry: binary.BigEndian.Uint64(b[expiryOffset:])}
+	if h.ttl = timeLeft(h.expiry, now); h.ttl <= 0 {
 		h.state = stateExpired
 	}
 	return h
 }
 
-// appendHeader appends the header of an entry that expires at expiry.
-func appendHeader(dst []byte, expiry uint64) []byte {
-	dst = append(dst, 'C', 'K', formatVersion, 0, 0, 0)
-	return binary.BigEndian.AppendUint64(dst, expiry)
+// timeLeft saturates at NoExpiry, and is not positive from the expiry on.
+func timeLeft(expiry uint64, now time.Time) time.Duration {
+	if expiry == 0 || expiry > math.MaxInt64 {
+		return backends.NoExpiry
+	}
+	seconds := int64(expiry) - now.Unix()
+	if seconds > math.MaxInt64/int64(time.Second)-1 || int64(expiry) > math.MaxInt64+min(now.Unix(), 0) {
+		return backends.NoExpiry
+	}
+	return time.Duration(max(seconds, -1))*time.Second - time.Duration(now.Nanosecond())
+}
+
+// newHeader is the header of an entry that expires at expiry.
+func newHeader(expiry uint64) []byte {
+	h := make([]byte, 0, headerSize)
+	h = append(h, 'C', 'K', formatVersion, 0, 0, 0)
+	return binary.BigEndian.AppendUint64(h, expiry)
 }
 
 // expiryOf returns the second in which an entry written at now expires, rounded
-// up: an entry never goes early.
+// up: an entry never goes early. The sister SDKs round down.
 func expiryOf(now time.Time, ttl time.Duration) (uint64, error) {
 	switch {
 	case ttl == backends.NoExpiry:
@@ -66,52 +78,8 @@ func expiryOf(now time.Time, ttl time.Duration) (uint64, error) {
 	case ttl <= 0:
 		return 0, backends.ErrTTL
 	}
-	seconds, nanos := now.Unix(), int64(now.Nanosecond())
-	seconds += int64(ttl / time.Second)
-	if nanos += int64(ttl % time.Second); nanos > 0 {
-		seconds += (nanos + int64(time.Second) - 1) / int64(time.Second)
-	}
+	seconds := now.Unix() + int64(ttl/time.Second)
+	nanos := int64(now.Nanosecond()) + int64(ttl%time.Second)
+	seconds += (nanos + int64(time.Second) - 1) / int64(time.Second)
 	return uint64(max(seconds, 1)), nil
-}
-
-// ttl returns the time left of a live entry.
-func (h header) ttl(now time.Time) time.Duration {
-	if h.expiry == 0 || h.expiry > math.MaxInt64/2 {
-		return backends.NoExpiry
-	}
-	seconds := int64(h.expiry) - now.Unix()
-	if seconds > int64(math.MaxInt64/time.Second)-1 {
-		return backends.NoExpiry
-	}
-	return time.Duration(seconds)*time.Second - time.Duration(now.Nanosecond())
-}
-
-// fileName is the name of the file of key: BLAKE2b-128 in lower-case hex
-// (spec/file-backend-format.md, "File name").
-func fileName(key string) string {
-	h, err := blake2b.New(16, nil)
-	if err != nil {
-		panic("filebackend: blake2b refused a 16-byte digest: " + err.Error())
-	}
-	h.Write([]byte(key))
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-// isEntryName reports whether name is one that fileName makes.
-func isEntryName(name string) bool {
-	if len(name) != 32 {
-		return false
-	}
-	for i := range len(name) {
-		if c := name[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
-}
-
-// isTempName reports whether name is a temporary file of this package or of a
-// sister SDK: "<entry name>.tmp.<anything>".
-func isTempName(name string) bool {
-	return len(name) > 32 && isEntryName(name[:32]) && strings.HasPrefix(name[32:], ".tmp.")
 }

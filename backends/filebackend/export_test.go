@@ -1,0 +1,56 @@
+package filebackend
+
+import (
+	"context"
+	"time"
+)
+
+// FileName is the name of the file of a key.
+func FileName(key string) string { return fileName(key) }
+
+// OpenGated is Open on a disk whose system calls pass gate first: it may block
+// or fail.
+func OpenGated(path string, opts *Options, gate func() error) (*Backend, error) {
+	return open(path, opts, gate)
+}
+
+// Enforce makes one pass of the bound and waits for it.
+func (b *Backend) Enforce() {
+	b.usage.mu.Lock()
+	b.usage.counted, b.usage.hold = false, time.Time{}
+	b.usage.mu.Unlock()
+	b.enforceIfDue()
+	b.AwaitPass()
+}
+
+// AwaitPass waits for the pass of the bound that is under way.
+func (b *Backend) AwaitPass() {
+	b.usage.mu.Lock()
+	running := b.usage.running
+	b.usage.mu.Unlock()
+	if running != nil {
+		<-running
+	}
+}
+
+// HoldLock takes the lock of a key's file as another process would hold it.
+func (b *Backend) HoldLock(ctx context.Context, key string) (release func(), err error) {
+	name := fileName(key)
+	if err := b.lock(ctx, name); err != nil {
+		return nil, err
+	}
+	return func() { b.unlock(name) }, nil
+}
+
+// HeaderState parses a header: live, expired, unknown or corrupt, with the
+// time left.
+func HeaderState(b []byte, now time.Time) (string, time.Duration) {
+	h := parseHeader(b, now)
+	return map[state]string{stateLive: "live", stateExpired: "expired", stateUnknown: "unknown", stateCorrupt: "corrupt"}[h.state], h.ttl
+}
+
+// NewHeader is the header of an entry that is written at now.
+func NewHeader(now time.Time, ttl time.Duration) ([]byte, error) {
+	expiry, err := expiryOf(now, ttl)
+	return newHeader(expiry), err
+}

@@ -1,0 +1,168 @@
+package filebackend
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+)
+
+// read returns the entry in a live file. All that reads as a miss is
+// ErrNotFound; what the family removes on sight, expired and corrupt files, is
+// removed.
+func (b *Backend) read(name string) (backends.Entry, error) {
+	f, err := b.dir.open(name, false)
+	if err != nil {
+		return backends.Entry{}, missing(err)
+	}
+	defer f.close()
+	raw, h, err := b.load(&f)
+	if err != nil {
+		return backends.Entry{}, err
+	}
+	if err := b.judge(name, &f, h); err != nil {
+		return backends.Entry{}, err
+	}
+	b.markUsed(name, &f)
+	return backends.Entry{Value: raw[headerSize:len(raw):len(raw)], TTL: h.ttl}, nil
+}
+
+// load reads a file whole, in one read so that its header is of one piece
+// (FILE-6). The size is that of the open file, checked before anything is
+// allocated; a file that shrinks meanwhile is corrupt.
+func (b *Backend) load(f *file) ([]byte, header, error) {
+	if f.size > headerSize+b.opts.MaxValueBytes {
+		var head [headerSize]byte
+		n, err := f.readAt(head[:])
+		h := parseHeader(head[:n], time.Now())
+		if err == nil && h.state == stateLive {
+			err = errTooLarge
+		}
+		return nil, h, err
+	}
+	raw := make([]byte, f.size)
+	n, err := f.readAt(raw)
+	if err != nil {
+		return nil, header{}, err
+	}
+	if n < len(raw) {
+		return nil, header{state: stateCorrupt}, nil
+	}
+	return raw, parseHeader(raw, time.Now()), nil
+}
+
+// judge returns nil for a live file and ErrNotFound for any other.
+func (b *Backend) judge(name string, f *file, h header) error {
+	switch h.state {
+	case stateLive:
+		return nil
+	case stateExpired, stateCorrupt:
+		b.removeIfSame(name, f)
+	}
+	return backends.ErrNotFound
+}
+
+// probe reads the header of a live file; for the rest it is like read.
+func (b *Backend) probe(name string) (header, error) {
+	f, h, err := b.peek(name)
+	if err != nil {
+		return header{}, err
+	}
+	defer f.close()
+	return h, b.judge(name, &f, h)
+}
+
+// peek opens a file and parses its header, whatever it says.
+func (b *Backend) peek(name string) (file, header, error) {
+	f, err := b.dir.open(name, false)
+	if err != nil {
+		return file{}, header{}, missing(err)
+	}
+	var head [headerSize]byte
+	n, err := f.readAt(head[:])
+	if err != nil {
+		f.close()
+		return file{}, header{}, err
+	}
+	return f, parseHeader(head[:n], time.Now()), nil
+}
+
+// removeIfSame removes the expired or corrupt file f, unless another has taken
+// its name. It gives up where somebody holds the lock: the file reads as a miss
+// either way.
+func (b *Backend) removeIfSame(name string, f *file) bool {
+	if !b.tryLock(name) {
+		return false
+	}
+	defer b.unlock(name)
+	now, err := b.dir.stat(name)
+	return err == nil && now.id == f.id && b.remove(name, f.size) == nil
+}
+
+// remove removes an entry of the given size; the lock of name is held.
+func (b *Backend) remove(name string, size int64) error {
+	err := b.dir.remove(name)
+	if err == nil {
+		b.count(-blocks(size), -1)
+	}
+	return err
+}
+
+// write puts a file into place, unless the call is abandoned before that.
+func (b *Backend) write(ctx context.Context, a *attempt, name string, expiry uint64, value []byte) error {
+	if err := b.awaitRoom(ctx); err != nil {
+		return err
+	}
+	temp := b.tempName(name)
+	if err := b.create(temp, newHeader(expiry), value, b.opts.Sync); err != nil {
+		return err
+	}
+	err := b.lock(ctx, name)
+	if err == nil {
+		err = b.replace(a, temp, name, headerSize+int64(len(value)))
+		b.unlock(name)
+	}
+	if err != nil {
+		_ = b.dir.remove(temp)
+		return err
+	}
+	if b.opts.Sync {
+		err = b.dir.sync()
+	}
+	b.enforceIfDue()
+	return err
+}
+
+// create writes a temporary file. If the directory was removed, it is opened
+// again, once, with all the checks of Open.
+func (b *Backend) create(temp string, head, value []byte, sync bool) error {
+	err := b.dir.create(temp, head, value, sync)
+	if errors.Is(err, syscall.ENOENT) {
+		if err = b.dir.reopen(); err == nil {
+			err = b.dir.create(temp, head, value, sync)
+		}
+	}
+	return err
+}
+
+// replace renames a temporary file of the given size to name, whose lock is
+// held.
+func (b *Backend) replace(a *attempt, temp, name string, size int64) error {
+	bytes, entries := blocks(size), int64(1)
+	switch old, err := b.dir.stat(name); {
+	case err == nil:
+		bytes, entries = bytes-blocks(old.size), 0
+	case !errors.Is(err, syscall.ENOENT):
+		return err
+	}
+	if !a.proceed() {
+		return errAbandoned
+	}
+	if err := b.dir.rename(temp, name); err != nil {
+		return err
+	}
+	b.count(bytes, entries)
+	return nil
+}
