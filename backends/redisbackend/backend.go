@@ -1,0 +1,207 @@
+package redisbackend
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+)
+
+// maxStringBytes is the largest string of Redis (proto-max-bulk-len's default).
+const maxStringBytes = 512 << 20
+
+// Options adjusts a Backend; nil or zero values are the defaults.
+type Options struct {
+	// Timeout bounds each call besides its context: waiting for a connection,
+	// connecting, sending, and receiving. Default for Open: the URL's
+	// read_timeout, or 5 s; the default for New is the smaller of the client's
+	// ReadTimeout and WriteTimeout, which it may not exceed.
+	Timeout time.Duration
+
+	// MaxValueBytes is the largest stored value that a read accepts, up to 512
+	// MiB. A larger one is an error of kind TooLarge, found by its length
+	// before memory is allocated for it. Default 64 MiB.
+	MaxValueBytes int
+}
+
+// Backend stores entries in Redis. It is safe for concurrent use.
+type Backend struct {
+	client   redis.UniversalClient
+	cluster  bool
+	sharded  bool // several nodes hold the keys: a Cluster or a Ring
+	owned    bool
+	detached bool
+	timeout  time.Duration
+	limit    int
+	watch    *watch
+	reads    *readPipe
+	doubts   doubts
+	closed   atomic.Bool
+}
+
+var (
+	_ backends.Backend     = (*Backend)(nil)
+	_ backends.Batcher     = (*Backend)(nil)
+	_ backends.EntryReader = (*Backend)(nil)
+	_ backends.TTLer       = (*Backend)(nil)
+	_ backends.Locker      = (*Backend)(nil)
+	_ backends.Scanner     = (*Backend)(nil)
+	_ backends.Swapper     = (*Backend)(nil)
+)
+
+// Get implements [backends.Backend].
+func (b *Backend) Get(ctx context.Context, key string) ([]byte, error) {
+	if err := backends.CheckKey(key); err != nil {
+		return nil, err
+	}
+	defer b.reads.leave()
+	if b.reads.enter(ctx, b) {
+		if v, done, err := b.sharedGet(ctx, key); done {
+			return v, err
+		}
+	}
+	return do(ctx, b, "get", func(ctx context.Context) ([]byte, error) { return b.get(ctx, key) })
+}
+
+// get reads one value with the bound on its size. The raw command follows no
+// redirection of a Cluster; go-redis does, for the moment that a slot moves.
+func (b *Backend) get(ctx context.Context, key string) ([]byte, error) {
+	r := newReply(b.limit, -1)
+	if err := b.client.Process(ctx, redis.NewRawWriteToCmd(ctx, r, "get", key)); err != nil {
+		return nil, err
+	}
+	v, err := r.result()
+	if b.cluster && redirected(err) {
+		return b.client.Get(ctx, key).Bytes()
+	}
+	return v, err
+}
+
+// Set implements [backends.Backend].
+func (b *Backend) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	if err := checkItem("set", key, value, ttl); err != nil {
+		return err
+	}
+	value = b.hold(ctx, value)
+	_, err := write(ctx, b, "set", []string{key}, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, b.client.Process(ctx, setCommand(ctx, key, value, ttl))
+	})
+	return err
+}
+
+func setCommand(ctx context.Context, key string, value []byte, ttl time.Duration) *redis.StatusCmd {
+	if ttl == backends.NoExpiry {
+		return redis.NewStatusCmd(ctx, "set", key, value)
+	}
+	return redis.NewStatusCmd(ctx, "set", key, value, "px", milliseconds(ttl))
+}
+
+// hold returns value, or a copy of it if a call can outlive its caller.
+func (b *Backend) hold(ctx context.Context, value []byte) []byte {
+	if b.detached && ctx.Done() != nil {
+		return append([]byte(nil), value...)
+	}
+	return value
+}
+
+func checkItem(op, key string, value []byte, ttl time.Duration) error {
+	if err := backends.CheckKey(key); err != nil {
+		return err
+	}
+	if ttl <= 0 {
+		return backends.ErrTTL
+	}
+	if len(value) > maxStringBytes {
+		return &backends.Error{Op: op, Backend: backendType, Kind: backends.TooLarge}
+	}
+	return nil
+}
+
+// milliseconds rounds up: an entry never expires early, and never at once.
+func milliseconds(ttl time.Duration) int64 {
+	ms := int64(ttl / time.Millisecond)
+	if ttl%time.Millisecond != 0 {
+		ms++
+	}
+	return ms
+}
+
+// Delete implements [backends.Backend]. The memory is freed in the background
+// (UNLINK).
+func (b *Backend) Delete(ctx context.Context, key string) (bool, error) {
+	return b.change(ctx, "delete", key, "unlink", key)
+}
+
+// Exists implements [backends.Backend].
+func (b *Backend) Exists(ctx context.Context, key string) (bool, error) {
+	if err := backends.CheckKey(key); err != nil {
+		return false, err
+	}
+	return do(ctx, b, "exists", func(ctx context.Context) (bool, error) {
+		n, err := b.integer(ctx, "exists", key)
+		return n > 0, err
+	})
+}
+
+// change runs a command that alters key and answers how many it altered.
+func (b *Backend) change(ctx context.Context, op, key string, args ...any) (bool, error) {
+	if err := backends.CheckKey(key); err != nil {
+		return false, err
+	}
+	return write(ctx, b, op, []string{key}, func(ctx context.Context) (bool, error) {
+		n, err := b.integer(ctx, args...)
+		return n > 0, err
+	})
+}
+
+func (b *Backend) integer(ctx context.Context, args ...any) (int64, error) {
+	cmd := redis.NewIntCmd(ctx, args...)
+	err := b.client.Process(ctx, cmd)
+	return cmd.Val(), err
+}
+
+// pipeline sends cmds in one round trip for each node that they concern. The
+// error is the first one that no command's own answer explains.
+func (b *Backend) pipeline(ctx context.Context, cmds []redis.Cmder) error {
+	p := b.client.Pipeline()
+	for _, cmd := range cmds {
+		if err := p.Process(ctx, cmd); err != nil {
+			return err
+		}
+	}
+	_, err := p.Exec(ctx)
+	return err
+}
+
+// Health implements [backends.Backend] with PING and INFO in one round trip. A
+// user who may not run INFO gets no details. Details: version, mode, role
+// facts of one node; on a Cluster, of any.
+func (b *Backend) Health(ctx context.Context) backends.Health {
+	start := time.Now()
+	info, err := do(ctx, b, "health", func(ctx context.Context) (string, error) {
+		ping, info := redis.NewStatusCmd(ctx, "ping"), redis.NewStringCmd(ctx, "info", "server")
+		_ = b.pipeline(ctx, []redis.Cmder{ping, info})
+		return info.Val(), ping.Err()
+	})
+	h := backends.Health{OK: err == nil, Err: err, Latency: time.Since(start), BackendType: backendType}
+	if err == nil {
+		h.Details = details(info)
+		stats := b.client.PoolStats()
+		h.Details["connections"] = strconv.FormatUint(uint64(stats.TotalConns), 10)
+	}
+	return h
+}
+
+// Close implements [backends.Backend]. It closes what Open made; a client that
+// was given to New stays open.
+func (b *Backend) Close() error {
+	if b.closed.Swap(true) || !b.owned {
+		return nil
+	}
+	b.reads.close()
+	return b.client.Close()
+}

@@ -1,0 +1,122 @@
+package redisbackend
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// New returns a backend over a client of the caller's, which stays open when
+// the backend is closed: a [*redis.Client], also one of NewFailoverClient, a
+// [*redis.ClusterClient] or a [*redis.Ring]. It does no I/O.
+//
+// The client must be configured so that a context can end a call and no command
+// is sent twice: ContextTimeoutEnabled true, MaxRetries -1, ReadTimeout and
+// WriteTimeout positive. New refuses another with a [*ClientError] that says
+// what to change.
+//
+// New adds a hook to the client that watches the connections it opens from then
+// on. Give it a client before its first command, and without MinIdleConns. With
+// a client that has open connections already, calls whose context can end cost a
+// goroutine and a copy of the value each, and a write that is given up on one of
+// the old connections can still land late: within the client's timeouts, or for
+// as long as the kernel retransmits. Prefer [Open], which also reads faster
+// under many callers.
+func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
+	o, err := opts.validate()
+	if err != nil {
+		return nil, err
+	}
+	w := new(watch)
+	b, err := newBackend(client, o, w)
+	if err != nil {
+		return nil, err
+	}
+	b.detached = client.PoolStats().TotalConns > 0
+	switch c := client.(type) {
+	case *redis.ClusterClient:
+		c.OnNewNode(func(node *redis.Client) { node.AddHook(hook{w}) })
+	case *redis.Ring:
+		add := func(node *redis.Client) { node.AddHook(hook{w}) }
+		c.OnNewNode(add)
+		// Its nodes are there already; this sends nothing.
+		_ = c.ForEachShard(context.Background(), func(_ context.Context, node *redis.Client) error { add(node); return nil })
+	default:
+		client.AddHook(hook{w})
+	}
+	return b, nil
+}
+
+// newBackend checks the client and takes the limit of a call from it.
+func newBackend(client redis.UniversalClient, o Options, w *watch) (*Backend, error) {
+	b := &Backend{client: client, watch: w, limit: o.MaxValueBytes, doubts: newDoubts()}
+	var s settings
+	switch c := client.(type) {
+	case *redis.Client:
+		if c == nil {
+			return nil, &ClientError{"it is nil"}
+		}
+		p := c.Options()
+		s = settings{p.ContextTimeoutEnabled, p.MaxRetries, p.ReadTimeout, p.WriteTimeout}
+	case *redis.ClusterClient:
+		if c == nil {
+			return nil, &ClientError{"it is nil"}
+		}
+		p := c.Options()
+		s = settings{p.ContextTimeoutEnabled, p.MaxRetries, p.ReadTimeout, p.WriteTimeout}
+		b.cluster, b.sharded = true, true
+	case *redis.Ring:
+		if c == nil {
+			return nil, &ClientError{"it is nil"}
+		}
+		p := c.Options()
+		s = settings{p.ContextTimeoutEnabled, p.MaxRetries, p.ReadTimeout, p.WriteTimeout}
+		b.sharded = true
+	default:
+		return nil, &ClientError{fmt.Sprintf("a %T cannot be inspected; pass a *redis.Client, *redis.ClusterClient or *redis.Ring", client)}
+	}
+	if err := s.check(o.Timeout); err != nil {
+		return nil, err
+	}
+	b.timeout = o.Timeout
+	if b.timeout == 0 {
+		b.timeout = min(s.read, s.write)
+	}
+	return b, nil
+}
+
+// settings are the options of a client that decide whether it is usable.
+type settings struct {
+	contexts    bool
+	retries     int
+	read, write time.Duration
+}
+
+func (s settings) check(timeout time.Duration) error {
+	switch {
+	case !s.contexts:
+		return &ClientError{"set ContextTimeoutEnabled: true in its options, or calls outlive their contexts by seconds"}
+	case s.retries > 0:
+		return &ClientError{"set MaxRetries: -1 in its options, or a write is sent again after it was given up"}
+	case s.read <= 0 || s.write <= 0:
+		return &ClientError{"set ReadTimeout and WriteTimeout in its options to a positive duration"}
+	case timeout > min(s.read, s.write):
+		return &ClientError{"Options.Timeout is longer than the client's ReadTimeout or WriteTimeout"}
+	}
+	return nil
+}
+
+// hook watches the connections of a client that was passed in.
+type hook struct{ w *watch }
+
+func (h hook) DialHook(next redis.DialHook) redis.DialHook {
+	return redis.DialHook(h.w.dial(dialer(next)))
+}
+
+func (hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}

@@ -1,0 +1,48 @@
+// Package redisbackend stores entries in Redis or a server that speaks its
+// protocol (6.0 or later): one server, Sentinel, or Cluster.
+//
+//	b, err := redisbackend.Open(ctx, "rediss://user:password@host:6379", nil)
+//	defer b.Close()
+//	cache, err := secure.New(ctx, &secure.Options{Backend: b})
+//
+// [New] takes a client that the program has already. Entries are plain strings
+// under the bare storage key with a TTL in milliseconds, the lock of a key is
+// <key>:lock: what the sister SDKs store, so that all share one Redis. The
+// server sees the text of keys, sizes, TTLs and times, and sealed bytes.
+//
+// # Contexts and abandoned calls
+//
+// When the context of a call ends, by deadline or cancel, the connection that
+// serves it is torn off and reset: the call returns at once, the connection
+// serves nobody else, and the bytes that the server's host has not received are
+// dropped, where an orderly close would have the kernel deliver them later. So
+// after a network failure an abandoned write never lands.
+//
+// Bytes that the host had received but a stalled server process has not read
+// cannot be recalled: Linux hands them to Redis even after a reset. Redis
+// executes them when it goes on, in the order of their arrival, that is, before
+// every write that was sent later by anybody. Two settings break that order:
+// io-threads-do-reads, and a proxy between client and server that buffers. Then
+// a newer write by the same Backend still wins: it is preceded by a read of the
+// key whose answer shows that the server has caught up. A newer write of another
+// process can lose there.
+//
+// Waiting for a connection, for a handshake and for a Cluster's map of slots end
+// with the context too. A call without a context that can end is bounded by
+// [Options.Timeout]. No command is sent twice by this package or by go-redis,
+// except as a Cluster redirects it, and a lock whose reply was lost, under the
+// same token.
+//
+// # Many callers
+//
+// With [Open], concurrent reads share a connection on which requests follow
+// each other without waiting (go-redis's full-duplex auto-pipeline); a read that
+// is alone has one from the pool. Writes always have one of their own, because a
+// command that is given up stays on a shared connection.
+//
+// # Bounds
+//
+// The length of a value is checked before memory is allocated for it
+// ([Options.MaxValueBytes]). go-redis itself trusts the server in the handshake
+// and, on a Cluster, in replies to a redirected read.
+package redisbackend

@@ -1,0 +1,86 @@
+package redisbackend
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+)
+
+// lockSuffix and the script are what cachekit-py and cachekit-rs use on Redis,
+// so that all of them contend for the same lock.
+const lockSuffix = ":lock"
+
+// unlockScript releases a lock that is still held under the token.
+const unlockScript = `if redis.call("get",KEYS[1])==ARGV[1] then return redis.call("del",KEYS[1]) end return 0`
+
+// Lock implements [backends.Locker] with SET NX PX on key:lock. If a reply is
+// lost, the attempt is repeated once, under the same token. When Lock fails for
+// another reason than ErrLocked, a lock may be left that nobody holds; it ends
+// with its lease.
+func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (string, error) {
+	if err := backends.CheckKey(key); err != nil {
+		return "", err
+	}
+	if lease <= 0 {
+		return "", backends.ErrTTL
+	}
+	var raw [16]byte
+	_, _ = rand.Read(raw[:])
+	token := hex.EncodeToString(raw[:])
+	name := key + lockSuffix
+	attempt := func(ctx context.Context) (struct{}, error) { return struct{}{}, b.lock(ctx, name, token, lease) }
+	_, err := write(ctx, b, "lock", []string{name}, attempt)
+	var failed *backends.Error
+	if errors.As(err, &failed) && failed.Kind == backends.Transient && unknownOutcome(err) {
+		_, err = write(ctx, b, "lock", []string{name}, attempt)
+	}
+	if err != nil {
+		return "", err
+	}
+	return token, nil
+}
+
+// lock takes the lock, or finds that an attempt whose reply was lost has it.
+func (b *Backend) lock(ctx context.Context, name, token string, lease time.Duration) error {
+	args := []any{"set", name, token, "nx"}
+	if lease != backends.NoExpiry {
+		args = append(args, "px", milliseconds(lease))
+	}
+	err := b.client.Process(ctx, redis.NewStatusCmd(ctx, args...))
+	if !errors.Is(err, redis.Nil) {
+		return err
+	}
+	owner, err := b.get(ctx, name)
+	switch {
+	case err == nil && string(owner) == token:
+		return nil
+	case err == nil || errors.Is(err, redis.Nil):
+		return backends.ErrLocked
+	}
+	return err
+}
+
+// Unlock implements [backends.Locker].
+func (b *Backend) Unlock(ctx context.Context, key, token string) (bool, error) {
+	if err := backends.CheckKey(key); err != nil {
+		return false, err
+	}
+	name := key + lockSuffix
+	return write(ctx, b, "unlock", []string{name}, func(ctx context.Context) (bool, error) {
+		return b.script(ctx, unlock, name, token)
+	})
+}
+
+var unlock = redis.NewScript(unlockScript)
+
+// script runs s by its hash, and by its text where the server does not know it.
+func (b *Backend) script(ctx context.Context, s *redis.Script, key string, args ...any) (bool, error) {
+	n, err := s.Run(ctx, b.client, []string{key}, args...).Int64()
+	return n > 0, err
+}

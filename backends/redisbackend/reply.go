@@ -1,0 +1,138 @@
+package redisbackend
+
+import (
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// reply receives the raw answer to a command whose result is one or several
+// bulk strings, and bounds it before anything is allocated: go-redis's own
+// parser allocates whatever length a server claims. It reads each value straight
+// into the slice that the caller will own.
+type reply struct {
+	// limit is the largest value in bytes.
+	limit int
+	// want is the number of elements of an array, or -1 for one bare value.
+	want int
+
+	values [][]byte // nil for a missing value
+	line   []byte
+	size   int // of the bulk string that comes next, -1 if none does
+	err    error
+	first  [1][]byte
+}
+
+func newReply(limit, want int) *reply {
+	r := &reply{limit: limit, want: want, size: -1}
+	r.values = r.first[:0]
+	return r
+}
+
+// reset makes r ready for a second attempt.
+func (r *reply) reset() {
+	*r = reply{limit: r.limit, want: r.want, size: -1}
+	r.values = r.first[:0]
+}
+
+// result returns the only value of a bare reply.
+func (r *reply) result() ([]byte, error) {
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case len(r.values) != 1:
+		return nil, errReply
+	case r.values[0] == nil:
+		return nil, redis.Nil
+	}
+	return r.values[0], nil
+}
+
+// Write takes the type line of an element and the line ends.
+func (r *reply) Write(p []byte) (int, error) {
+	r.line = append(r.line, p...)
+	text, ended := strings.CutSuffix(string(r.line), "\r\n")
+	if !ended {
+		return len(p), nil
+	}
+	r.line = r.line[:0]
+	if err := r.element(text); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (r *reply) element(text string) error {
+	if text == "" {
+		return errReply
+	}
+	switch text[0] {
+	case '-':
+		return r.refusal(text[1:])
+	case '_':
+		return r.add(nil)
+	case '*':
+		n, err := strconv.Atoi(text[1:])
+		if err != nil || r.want < 0 || n != r.want || len(r.values) > 0 {
+			return errReply
+		}
+		r.values = make([][]byte, 0, n)
+		return nil
+	case '$':
+		n, err := strconv.Atoi(text[1:])
+		switch {
+		case err != nil || n < -1:
+			return errReply
+		case n == -1:
+			return r.add(nil)
+		case n > r.limit:
+			return errReplyTooLarge
+		}
+		r.size = n
+		return nil
+	}
+	return errReply
+}
+
+func (r *reply) refusal(text string) error {
+	if len(r.values) > 0 {
+		return errReply
+	}
+	r.err = answerError(text)
+	return nil
+}
+
+func (r *reply) add(value []byte) error {
+	if len(r.values) >= max(r.want, 1) {
+		return errReply
+	}
+	r.values = append(r.values, value)
+	return nil
+}
+
+// ReadFrom takes one bulk string with its line end.
+func (r *reply) ReadFrom(src io.Reader) (int64, error) {
+	if r.size < 0 {
+		return 0, errReply
+	}
+	value := make([]byte, r.size+2)
+	r.size = -1
+	n, err := io.ReadFull(src, value)
+	if err != nil {
+		return int64(n), err
+	}
+	if string(value[n-2:]) != "\r\n" {
+		return int64(n), errReply
+	}
+	return int64(n), r.add(value[: n-2 : n-2])
+}
+
+// answerError is an error reply in the form that go-redis gives it.
+type answerError string
+
+func (e answerError) Error() string { return string(e) }
+
+// RedisError marks the error as the server's, as go-redis's own do.
+func (e answerError) RedisError() {}

@@ -1,0 +1,154 @@
+package redisbackend
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+)
+
+// do runs f within ctx. When ctx ends, the connections that f is using are
+// torn off, so that f returns at once and holds nothing of the caller's: no
+// goroutine, no copy. f must pass its context on to every command.
+func do[T any](ctx context.Context, b *Backend, op string, f func(context.Context) (T, error)) (T, error) {
+	var zero T
+	if b.closed.Load() {
+		return zero, backends.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return zero, err
+	}
+	if ctx.Done() == nil {
+		v, err := f(ctx)
+		return v, fail(ctx, op, err)
+	}
+	if b.detached {
+		return detach(ctx, b, op, f)
+	}
+	c := b.watch.begin(ctx, b.timeout)
+	stop := context.AfterFunc(ctx, c.abandon)
+	v, err := f(c)
+	stop()
+	b.watch.end(c)
+	return v, fail(ctx, op, err)
+}
+
+// detach is do for a client whose connections are not all watched: f runs in a
+// goroutine that may outlive the call by the client's I/O timeouts.
+func detach[T any](ctx context.Context, b *Backend, op string, f func(context.Context) (T, error)) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	done := make(chan result, 1)
+	c := b.watch.begin(ctx, b.timeout)
+	go func() {
+		v, err := f(c)
+		b.watch.end(c)
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.v, fail(ctx, op, r.err)
+	case <-ctx.Done():
+		c.abandon()
+		var zero T
+		return zero, ctx.Err()
+	}
+}
+
+// write is do for a command that changes keys. Bytes of a write that was given
+// up may lie in the server's socket buffer and be executed when a stalled server
+// goes on. Redis executes them in the order of their arrival, before anything
+// sent later, unless it reads with several threads: a read of the same key,
+// answered before the next write is sent, settles what came before.
+func write[T any](ctx context.Context, b *Backend, op string, keys []string, f func(context.Context) (T, error)) (T, error) {
+	if marks := b.doubts.find(keys); len(marks) > 0 {
+		if _, err := do(ctx, b, op, func(ctx context.Context) (int, error) { return 0, b.awaitNodes(ctx, keys) }); err != nil {
+			var zero T
+			return zero, err
+		}
+		b.doubts.settle(marks)
+	}
+	v, err := do(ctx, b, op, f)
+	if unknownOutcome(err) {
+		b.doubts.add(keys)
+	}
+	return v, err
+}
+
+// awaitNodes makes one round trip to the nodes of all keys.
+func (b *Backend) awaitNodes(ctx context.Context, keys []string) error {
+	cmds := make([]redis.Cmder, len(keys))
+	for i, key := range keys {
+		cmds[i] = redis.NewIntCmd(ctx, "exists", key)
+	}
+	return b.pipeline(ctx, cmds)
+}
+
+// maxDoubts bounds what doubts remembers, in keys.
+const maxDoubts = 1 << 14
+
+// doubts remembers the keys whose last write by this backend has an unknown
+// outcome, as hashes.
+type doubts struct {
+	seed  maphash.Seed
+	count atomic.Int64
+
+	mu    sync.Mutex
+	turn  uint64
+	marks map[uint64]uint64
+}
+
+func newDoubts() doubts {
+	return doubts{seed: maphash.MakeSeed(), marks: map[uint64]uint64{}}
+}
+
+func (d *doubts) add(keys []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.turn++
+	for _, key := range keys {
+		for h := range d.marks {
+			if len(d.marks) < maxDoubts {
+				break
+			}
+			delete(d.marks, h)
+		}
+		d.marks[maphash.String(d.seed, key)] = d.turn
+	}
+	d.count.Store(int64(len(d.marks)))
+}
+
+// find returns the marks of those keys that have one.
+func (d *doubts) find(keys []string) map[uint64]uint64 {
+	if d.count.Load() == 0 {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	found := map[uint64]uint64{}
+	for _, key := range keys {
+		h := maphash.String(d.seed, key)
+		if turn, ok := d.marks[h]; ok {
+			found[h] = turn
+		}
+	}
+	return found
+}
+
+// settle removes marks, but not those that a later failure has renewed.
+func (d *doubts) settle(marks map[uint64]uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for h, turn := range marks {
+		if d.marks[h] == turn {
+			delete(d.marks, h)
+		}
+	}
+	d.count.Store(int64(len(d.marks)))
+}
