@@ -1,0 +1,75 @@
+package examples_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/cachekit-io/cachekit-go/internal/testenv"
+)
+
+// goRun runs a program of this module and returns what it prints.
+func goRun(t *testing.T, program string, env ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "run", program)
+	cmd.Env = append(os.Environ(), env...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("go run %s: %v\n%s", program, err, out.String())
+	}
+	return out.String()
+}
+
+// wants checks the four lines that both examples end up with, and that none of
+// what they print of the storage shows the value.
+func wants(t *testing.T, out string) {
+	t.Helper()
+	for _, want := range []string{"stored   {Name:Ada Lovelace", "read     {Name:Ada Lovelace Email:ada@example.org} (found: true)", "tampered secure: get entry", "failed authentication"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not printed:\n%s", want, out)
+		}
+	}
+	for line := range strings.Lines(out) {
+		if regexp.MustCompile(`^[0-9a-f]{8}  `).MatchString(line) && strings.Contains(line, "Ada") {
+			t.Errorf("the storage holds the value in clear: %s", line)
+		}
+	}
+}
+
+func TestQuickstart(t *testing.T) { wants(t, goRun(t, "./quickstart")) }
+
+func TestRedis(t *testing.T) {
+	wants(t, goRun(t, "./redis", "CACHEKIT_REDIS_URL="+testenv.Redis(t, nil).URL()))
+}
+
+// The program in README.md must work as pasted.
+func TestReadmeProgram(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)```go\n(package main.*?)```").FindSubmatch(readme)
+	if block == nil {
+		t.Fatal("README.md has no program")
+	}
+	dir, err := os.MkdirTemp(".", "readme-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), block[1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := goRun(t, "./"+dir, "CACHEKIT_MASTER_KEY="+strings.Repeat("1", 64), "CACHEKIT_FILE_CACHE_DIR="+filepath.Join(t.TempDir(), "cache"))
+	if !strings.Contains(out, "map[name:Ada] <nil>") {
+		t.Errorf("it prints %s", out)
+	}
+	if n := bytes.Index(readme, []byte("go run ./examples/quickstart")); n < 0 || n > bytes.Index(readme, []byte("make test")) {
+		t.Error("README.md does not begin with the two commands")
+	}
+}

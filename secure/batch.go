@@ -1,0 +1,245 @@
+package secure
+
+import (
+	"context"
+	"time"
+
+	"github.com/cachekit-io/cachekit-go/internal/envelope"
+	"github.com/cachekit-io/cachekit-go/internal/store"
+	"github.com/cachekit-io/cachekit-go/l1"
+)
+
+// batch is a set of caller's keys with their storage keys, each once.
+type batch struct {
+	keys, names []string
+	failed      map[string]error
+}
+
+func (b *batch) fail(key string, err error) {
+	if b.failed == nil {
+		b.failed = make(map[string]error)
+	}
+	b.failed[key] = err
+}
+
+// batchOf names the keys; those that cannot be stored are failed at once.
+func (c *Cache) batchOf(op string, keys func(yield func(string) bool)) *batch {
+	b := new(batch)
+	seen := make(map[string]bool)
+	for key := range keys {
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		name, err := c.name(key)
+		if err == nil {
+			err = c.core.checkKey(name)
+		}
+		if err != nil {
+			b.fail(key, c.core.fail(op, "", err))
+			continue
+		}
+		b.keys, b.names = append(b.keys, key), append(b.names, name)
+	}
+	return b
+}
+
+// GetMany returns the values of keys, those that there are, in one round trip
+// where the backend can batch. If some keys failed, the error is a *BatchError
+// that has the error of each, and the map has all the others. An empty slice of
+// keys does no I/O.
+func (v View[T]) GetMany(ctx context.Context, keys []string) (map[string]T, error) {
+	out := make(map[string]T, len(keys))
+	b := v.cache.batchOf("get many", sliceKeys(keys))
+	getMany(ctx, v.cache.core, b, out)
+	return out, newBatchError("get many", b.failed)
+}
+
+func sliceKeys(keys []string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for _, k := range keys {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// getMany fills out and returns the indexes into b of the keys that have no
+// value, known-absent ones left out.
+func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T) (missing []int) {
+	var ask []int
+	for i, name := range b.names {
+		var value T
+		h, err := c.lookup(name, &value)
+		switch {
+		case err != nil:
+			b.fail(b.keys[i], c.fail("get many", name, err))
+		case h == hitNone:
+			ask = append(ask, i)
+		case h != hitAbsent:
+			out[b.keys[i]] = value
+		}
+	}
+	if c.store == nil || len(ask) == 0 {
+		return ask
+	}
+	names, tickets := make([]string, len(ask)), make([]l1.Ticket, len(ask))
+	for j, i := range ask {
+		names[j] = b.names[i]
+		if c.l1 != nil {
+			tickets[j] = c.l1.Watch(names[j])
+		}
+	}
+	for j, r := range c.store.GetMany(ctx, names, c.l1 != nil) {
+		key := b.keys[ask[j]]
+		switch {
+		case r.Err != nil:
+			b.fail(key, c.fail("get many", names[j], r.Err))
+		case !r.Found:
+			c.counts.misses.Add(1)
+			missing = append(missing, ask[j])
+		default:
+			var value T
+			if err := c.take(r.Fetched, names[j], tickets[j], &value); err != nil {
+				b.fail(key, c.fail("get many", names[j], err))
+				continue
+			}
+			out[key] = value
+		}
+	}
+	return missing
+}
+
+// take opens one entry that was read and copies it to the in-process layer.
+func (c *core) take(f store.Fetched, name string, ticket l1.Ticket, dst any) error {
+	c.counts.backendHits.Add(1)
+	sealed, err := c.open(f.Received, dst)
+	if err != nil || c.l1 == nil {
+		return err
+	}
+	if life, ok := c.lifeOfRead(f, c.ttl); ok {
+		c.l1.Fill(ticket, name, local{sealed: sealed, kind: localSealed}, life)
+	}
+	return nil
+}
+
+// SetMany stores all values for the cache's TTL, in one round trip where the
+// backend can batch. If some keys failed, the error is a *BatchError that has
+// the error of each; all others are stored.
+func (v View[T]) SetMany(ctx context.Context, values map[string]T) error {
+	b := v.cache.batchOf("set many", func(yield func(string) bool) {
+		for k := range values {
+			if !yield(k) {
+				return
+			}
+		}
+	})
+	setMany(ctx, v.cache.core, b, values)
+	return newBatchError("set many", b.failed)
+}
+
+func setMany[T any](ctx context.Context, c *core, b *batch, values map[string]T) {
+	if c.store == nil {
+		for i, name := range b.names {
+			if err := c.set(ctx, name, values[b.keys[i]], c.ttl); err != nil {
+				b.fail(b.keys[i], c.fail("set many", name, err))
+			}
+		}
+		return
+	}
+	now := time.Now()
+	var entries []envelope.Sealed
+	var keys []string
+	for i, name := range b.names {
+		sealed, err := c.seal(now, name, values[b.keys[i]])
+		if err == nil {
+			err = c.order.write(ctx, name)
+		}
+		if err != nil {
+			b.fail(b.keys[i], c.fail("set many", name, err))
+			continue
+		}
+		defer c.order.end(name)
+		entries, keys = append(entries, sealed), append(keys, b.keys[i])
+	}
+	for i, err := range c.putMany(ctx, entries) {
+		if err != nil {
+			b.fail(keys[i], c.fail("set many", entries[i].Key(), err))
+		}
+	}
+}
+
+// putMany writes to the backend, then to the in-process layer.
+func (c *core) putMany(ctx context.Context, entries []envelope.Sealed) []error {
+	c.counts.sets.Add(uint64(len(entries)))
+	if c.l1 == nil {
+		return c.store.PutMany(ctx, entries, c.ttl)
+	}
+	tickets := make([]l1.Ticket, len(entries))
+	for i, e := range entries {
+		tickets[i] = c.l1.Begin(e.Key())
+	}
+	errs := c.store.PutMany(ctx, entries, c.ttl)
+	for i, e := range entries {
+		if errs[i] != nil {
+			c.l1.Abort(tickets[i], e.Key())
+			continue
+		}
+		c.l1.Commit(tickets[i], e.Key(), local{sealed: e, kind: localSealed}, c.lifeOfWrite(c.ttl))
+	}
+	return errs
+}
+
+// DeleteMany removes the entries of keys, in one round trip where the backend
+// can batch, and returns how many there were, as far as the backend can tell.
+// If some keys failed, the error is a *BatchError.
+func (c *Cache) DeleteMany(ctx context.Context, keys []string) (existed int, err error) {
+	b := c.batchOf("delete many", sliceKeys(keys))
+	existed = c.core.deleteMany(ctx, b)
+	return existed, newBatchError("delete many", b.failed)
+}
+
+// DeleteMany is Cache.DeleteMany.
+func (v View[T]) DeleteMany(ctx context.Context, keys []string) (existed int, err error) {
+	return v.cache.DeleteMany(ctx, keys)
+}
+
+func (c *core) deleteMany(ctx context.Context, b *batch) (existed int) {
+	var ask []int
+	for i, name := range b.names {
+		if c.store == nil {
+			if ok, _ := c.delete(ctx, name); ok {
+				existed++
+			}
+			continue
+		}
+		if err := c.order.write(ctx, name); err != nil {
+			b.fail(b.keys[i], c.fail("delete many", name, err))
+			continue
+		}
+		defer c.order.end(name)
+		if c.l1 != nil {
+			ticket := c.l1.Begin(name)
+			defer c.l1.Abort(ticket, name)
+		}
+		ask = append(ask, i)
+	}
+	if len(ask) == 0 {
+		return existed
+	}
+	names := make([]string, len(ask))
+	for j, i := range ask {
+		names[j] = b.names[i]
+	}
+	c.counts.deletes.Add(uint64(len(names)))
+	for j, r := range c.store.DeleteMany(ctx, names) {
+		switch {
+		case r.Err != nil:
+			b.fail(b.keys[ask[j]], c.fail("delete many", names[j], r.Err))
+		case r.Existed:
+			existed++
+		}
+	}
+	return existed
+}

@@ -1,0 +1,246 @@
+package secure
+
+import (
+	"context"
+	"time"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/codec/interop"
+	"github.com/cachekit-io/cachekit-go/internal/envelope"
+)
+
+// Cache stores Go values, sealed, under string keys. It is safe for concurrent
+// use.
+type Cache struct {
+	core   *core
+	prefix string // "namespace:" or ""
+}
+
+// Namespace returns a view of the same cache under another namespace, with the
+// same tenant, keys, backend and in-process layer. The rules are those of
+// Options.Namespace; the error is ErrConfig. Closing any of them closes all.
+func (c *Cache) Namespace(namespace string) (*Cache, error) {
+	if err := interop.CheckNamespace(namespace); err != nil {
+		return nil, misconfigured("namespace: %w", err)
+	}
+	return &Cache{core: c.core, prefix: prefix(namespace)}, nil
+}
+
+func prefix(namespace string) string {
+	if namespace == "" {
+		return ""
+	}
+	return namespace + ":"
+}
+
+// name returns the storage key of a caller's key, the exact string that the
+// backend sees and the AAD binds.
+func (c *Cache) name(key string) (string, error) {
+	if c.core.closed.Load() {
+		return "", ErrClosed
+	}
+	if key == "" {
+		return "", c.core.checkKey("")
+	}
+	if !c.core.hide.IsZero() {
+		key = c.core.hide.Hide(c.prefix + key)
+	}
+	return c.prefix + key, nil
+}
+
+// Get stores the value of key in dst, a non-nil pointer, and reports whether
+// there was one. It reuses the capacity of byte slices, and what else package
+// codec says, in *dst. A miss leaves *dst as it was.
+//
+// The error is ErrAuth, ErrMalformed, ErrType, ErrTooLarge, ErrUnavailable,
+// ErrBackend, ErrKey, ErrClosed or the context's; after it *dst is undefined.
+func (c *Cache) Get(ctx context.Context, key string, dst any) (found bool, err error) {
+	name, err := c.name(key)
+	if err != nil {
+		return false, c.core.fail("get", "", err)
+	}
+	found, err = c.core.get(ctx, name, c.core.ttl, dst)
+	return found, c.core.fail("get", name, err)
+}
+
+// Set stores value under key for the cache's TTL. When it returns nil, the
+// value is stored; when it returns an error, what is stored is unknown, and
+// the in-process copy is gone.
+//
+// The error is ErrType, ErrTooLarge, ErrUnavailable, ErrBackend, ErrKey,
+// ErrClosed or the context's. value is not kept.
+func (c *Cache) Set(ctx context.Context, key string, value any) error {
+	return c.SetTTL(ctx, key, value, c.core.ttl)
+}
+
+// SetTTL is Set with a time to live of its own: positive, or NoExpiry; anything
+// else is ErrTTL. A backend with a coarser clock rounds up.
+func (c *Cache) SetTTL(ctx context.Context, key string, value any, ttl time.Duration) error {
+	name, err := c.name(key)
+	if err != nil {
+		return c.core.fail("set", "", err)
+	}
+	return c.core.fail("set", name, c.core.set(ctx, name, value, ttl))
+}
+
+// Delete removes the entry of key and reports whether there was one, as far as
+// the backend can tell. When it returns an error, what is stored is unknown,
+// and the in-process copy is gone.
+func (c *Cache) Delete(ctx context.Context, key string) (existed bool, err error) {
+	name, err := c.name(key)
+	if err != nil {
+		return false, c.core.fail("delete", "", err)
+	}
+	existed, err = c.core.delete(ctx, name)
+	return existed, c.core.fail("delete", name, err)
+}
+
+// Exists reports whether the backend has an entry under key. It neither
+// transfers nor authenticates it.
+func (c *Cache) Exists(ctx context.Context, key string) (bool, error) {
+	name, err := c.name(key)
+	if err != nil {
+		return false, c.core.fail("exists", "", err)
+	}
+	ok, err := c.core.exists(ctx, name)
+	return ok, c.core.fail("exists", name, err)
+}
+
+// Health makes one round trip to the backend and reports on it.
+func (c *Cache) Health(ctx context.Context) backends.Health { return c.core.health(ctx) }
+
+// Close ends background refreshes and closes what the cache opened itself; a
+// backend that was passed in stays open. Calls after it return ErrClosed. Close
+// may be called more than once.
+func (c *Cache) Close() error { return c.core.close() }
+
+// get is the whole read path.
+func (c *core) get(ctx context.Context, name string, ttl time.Duration, dst any) (bool, error) {
+	h, err := c.lookup(name, dst)
+	if h != hitNone || err != nil {
+		return h != hitAbsent && err == nil, err
+	}
+	return c.fetch(ctx, name, ttl, func(r envelope.Received) (envelope.Sealed, error) {
+		return c.open(r, dst)
+	})
+}
+
+// fetch reads name from the backend, has the bytes opened, and copies them to
+// the in-process layer if they authenticated and nothing was written meanwhile.
+// ttl is what the entry was presumably written with.
+func (c *core) fetch(ctx context.Context, name string, ttl time.Duration, open func(envelope.Received) (envelope.Sealed, error)) (bool, error) {
+	if err := c.checkKey(name); err != nil {
+		return false, err
+	}
+	if c.store == nil {
+		c.counts.misses.Add(1)
+		return false, nil
+	}
+	if c.l1 == nil {
+		f, found, err := c.store.Get(ctx, name, false)
+		if !found || err != nil {
+			c.countMiss(err)
+			return false, err
+		}
+		c.counts.backendHits.Add(1)
+		_, err = open(f.Received)
+		return err == nil, err
+	}
+	ticket := c.l1.Watch(name)
+	f, found, err := c.store.Get(ctx, name, true)
+	if !found || err != nil {
+		c.countMiss(err)
+		return false, err
+	}
+	c.counts.backendHits.Add(1)
+	sealed, err := open(f.Received)
+	if err != nil {
+		return false, err
+	}
+	if life, ok := c.lifeOfRead(f, ttl); ok {
+		c.l1.Fill(ticket, name, local{sealed: sealed, kind: localSealed}, life)
+	}
+	return true, nil
+}
+
+// set is the whole write path.
+func (c *core) set(ctx context.Context, name string, value any, ttl time.Duration) error {
+	if ttl <= 0 {
+		return ErrTTL
+	}
+	if err := c.checkKey(name); err != nil {
+		return err
+	}
+	if c.plaintext && c.l1Only {
+		return c.keep(name, local{object: value, kind: localObject}, ttl)
+	}
+	sealed, err := c.seal(time.Now(), name, value)
+	if err != nil {
+		return err
+	}
+	if c.store == nil {
+		return c.keep(name, local{sealed: sealed, kind: localSealed}, ttl)
+	}
+	if err := c.order.write(ctx, name); err != nil {
+		return err
+	}
+	defer c.order.end(name)
+	return c.put(ctx, sealed, ttl)
+}
+
+// put writes to the backend, then to the in-process layer.
+func (c *core) put(ctx context.Context, sealed envelope.Sealed, ttl time.Duration) error {
+	c.counts.sets.Add(1)
+	if c.l1 == nil {
+		return c.store.Put(ctx, sealed, ttl)
+	}
+	ticket := c.l1.Begin(sealed.Key())
+	if err := c.store.Put(ctx, sealed, ttl); err != nil {
+		c.l1.Abort(ticket, sealed.Key())
+		return err
+	}
+	c.l1.Commit(ticket, sealed.Key(), local{sealed: sealed, kind: localSealed}, c.lifeOfWrite(ttl))
+	return nil
+}
+
+// keep stores an entry of a cache that has nothing but its in-process layer.
+func (c *core) keep(name string, v local, ttl time.Duration) error {
+	c.counts.sets.Add(1)
+	if !c.l1.Put(name, v, c.lifeOfWrite(ttl)) {
+		return ErrTooLarge
+	}
+	return nil
+}
+
+func (c *core) delete(ctx context.Context, name string) (bool, error) {
+	if err := c.checkKey(name); err != nil {
+		return false, err
+	}
+	c.counts.deletes.Add(1)
+	if c.store == nil {
+		v, _, ok := c.l1.Get(name)
+		c.l1.Invalidate(name)
+		return ok && v.kind != localAbsent, nil
+	}
+	if err := c.order.write(ctx, name); err != nil {
+		return false, err
+	}
+	defer c.order.end(name)
+	if c.l1 == nil {
+		return c.store.Delete(ctx, name)
+	}
+	ticket := c.l1.Begin(name)
+	defer c.l1.Abort(ticket, name)
+	return c.store.Delete(ctx, name)
+}
+
+func (c *core) exists(ctx context.Context, name string) (bool, error) {
+	if err := c.checkKey(name); err != nil {
+		return false, err
+	}
+	if c.store == nil {
+		v, _, ok := c.l1.Get(name)
+		return ok && v.kind != localAbsent, nil
+	}
+	return c.store.Exists(ctx, name)
+}

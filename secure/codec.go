@@ -1,0 +1,142 @@
+package secure
+
+import (
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/cachekit-io/cachekit-go/codec"
+	"github.com/cachekit-io/cachekit-go/codec/container"
+	"github.com/cachekit-io/cachekit-go/internal/envelope"
+)
+
+// maxPooled is the largest buffer that is kept for reuse.
+const maxPooled = 1 << 20
+
+// scratch buffers hold documents between the codec and the envelope. What is
+// kept past a call is copied out of them.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+func releaseScratch(b *[]byte) {
+	if cap(*b) <= maxPooled {
+		scratch.Put(b)
+	}
+}
+
+// encode appends the document of v to dst, in a container in interop/v2.
+func (c *core) encode(dst []byte, v any) ([]byte, error) {
+	if !c.v2 {
+		return c.encodeV1(dst, v)
+	}
+	buf := scratch.Get().(*[]byte)
+	defer releaseScratch(buf)
+	doc, err := c.encodeV1((*buf)[:0], v)
+	if err != nil {
+		return dst, err
+	}
+	*buf = doc
+	return container.AppendV2(dst, doc)
+}
+
+func (c *core) encodeV1(dst []byte, v any) ([]byte, error) {
+	doc, err := codec.Append(dst, v)
+	if err != nil {
+		return dst, fmt.Errorf("%w: %w", ErrType, err)
+	}
+	if size := len(doc) - len(dst); size > c.maxValueBytes {
+		return dst, fmt.Errorf("%w: it takes %d bytes, Options.MaxValueBytes is %d", ErrTooLarge, size, c.maxValueBytes)
+	}
+	return doc, nil
+}
+
+// decode stores the document doc, which has been authenticated, in dst.
+func (c *core) decode(doc []byte, dst any) error {
+	if !c.v2 {
+		return codec.Unmarshal(doc, dst)
+	}
+	buf := scratch.Get().(*[]byte)
+	defer releaseScratch(buf)
+	inner, err := container.OpenV2((*buf)[:0], doc, c.maxValueBytes)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	*buf = inner
+	return codec.Unmarshal(inner, dst)
+}
+
+// seal serialises and seals v for the storage key name.
+func (c *core) seal(now time.Time, name string, v any) (envelope.Sealed, error) {
+	buf := scratch.Get().(*[]byte)
+	defer releaseScratch(buf)
+	doc, err := c.encode((*buf)[:0], v)
+	if err != nil {
+		return envelope.Sealed{}, err
+	}
+	*buf = doc
+	return c.sealDoc(now, name, doc), nil
+}
+
+// sealDoc seals a document that encode made.
+func (c *core) sealDoc(now time.Time, name string, doc []byte) envelope.Sealed {
+	sealed := c.box.Seal(now, name, doc)
+	if c.box.Seals() >= envelope.SealBudget {
+		c.budget.Do(func() {
+			c.log.Warn("cachekit: 2^32 entries sealed under one key: rotate the master key")
+		})
+	}
+	return sealed
+}
+
+// open authenticates r and stores its value in dst. The document is never kept.
+func (c *core) open(r envelope.Received, dst any) (envelope.Sealed, error) {
+	if limit := c.maxSealedBytes(); r.Len() > limit {
+		return envelope.Sealed{}, fmt.Errorf("%w: the stored entry has %d bytes, the limit is %d", ErrTooLarge, r.Len(), limit)
+	}
+	buf := scratch.Get().(*[]byte)
+	defer releaseScratch(buf)
+	doc, sealed, err := c.box.Open((*buf)[:0], r)
+	if err != nil {
+		return envelope.Sealed{}, err
+	}
+	*buf = doc
+	return sealed, c.decode(doc, dst)
+}
+
+// maxSealedBytes leaves room for the container around a value that does not
+// compress.
+func (c *core) maxSealedBytes() int {
+	return c.maxValueBytes + envelope.Overhead + c.maxValueBytes/128 + 64
+}
+
+// assign stores an in-process object in dst, a pointer to its type or to an
+// interface that it satisfies.
+func assign(dst, object any) error {
+	p := reflect.ValueOf(dst)
+	if p.Kind() != reflect.Pointer || p.IsNil() {
+		return fmt.Errorf("%w: the destination is a %T, not a pointer", ErrType, dst)
+	}
+	to := p.Elem()
+	if object == nil {
+		to.SetZero()
+		return nil
+	}
+	from := reflect.ValueOf(object)
+	if !from.Type().AssignableTo(to.Type()) {
+		return fmt.Errorf("%w: the cache holds a %s, the destination is a %s", ErrType, from.Type(), to.Type())
+	}
+	to.Set(from)
+	return nil
+}
+
+// openDoc authenticates r and returns its document in memory of its own.
+func (c *core) openDoc(r envelope.Received) ([]byte, envelope.Sealed, error) {
+	if limit := c.maxSealedBytes(); r.Len() > limit {
+		return nil, envelope.Sealed{}, fmt.Errorf("%w: the stored entry has %d bytes, the limit is %d", ErrTooLarge, r.Len(), limit)
+	}
+	doc, sealed, err := c.box.Open(make([]byte, 0, r.Len()), r)
+	if err != nil {
+		return nil, envelope.Sealed{}, err
+	}
+	return doc, sealed, nil
+}

@@ -1,0 +1,165 @@
+package secure
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/blake2b"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/envelope"
+	"github.com/cachekit-io/cachekit-go/internal/flight"
+	"github.com/cachekit-io/cachekit-go/internal/secret"
+	"github.com/cachekit-io/cachekit-go/internal/store"
+	"github.com/cachekit-io/cachekit-go/keys"
+	"github.com/cachekit-io/cachekit-go/l1"
+)
+
+// core is what the namespaces, views and operations of one cache share.
+type core struct {
+	settings
+	box      *envelope.Box
+	store    *store.Store     // nil with L1Only
+	l1       *l1.Cache[local] // nil with NoL1
+	order    *writeOrder
+	flights  *flight.Group[loaded]
+	hide     keys.NameSecret
+	labelKey secret.Bytes
+	counts   counters
+	owned    io.Closer // the backend, if the cache opened it
+	closed   atomic.Bool
+	budget   sync.Once
+}
+
+// build validates everything before it opens anything.
+func build(ctx context.Context, p profile, opts *Options) (*Cache, error) {
+	if opts == nil {
+		opts = new(Options)
+	}
+	s, err := p.settings(opts)
+	if err != nil {
+		return nil, err
+	}
+	c := &core{settings: s, hide: opts.KeyNameSecret, order: newWriteOrder()}
+	if err := c.openBox(ctx, opts); err != nil {
+		return nil, err
+	}
+	if !s.l1Only {
+		r, err := resolveBackend(ctx, p, opts)
+		if err != nil {
+			return nil, err
+		}
+		c.store = store.New(r.backend)
+		if r.owned {
+			c.owned = c.store
+		}
+	}
+	if s.l1 {
+		c.l1 = l1.New(localSize, &l1.Options{MaxBytes: s.l1Bytes})
+	}
+	c.flights = flight.New[loaded](&flight.Options{Timeout: s.loadTimeout})
+	return &Cache{core: c, prefix: prefix(s.namespace)}, nil
+}
+
+// openBox resolves the keyring and derives the tenant's keys from it.
+func (c *core) openBox(ctx context.Context, opts *Options) error {
+	if c.plaintext {
+		var key [32]byte
+		rand.Read(key[:])
+		c.box, c.labelKey = envelope.NewPlain(), secret.New(key[:])
+		return nil
+	}
+	ring, err := resolveKeyring(ctx, opts)
+	if err != nil {
+		return err
+	}
+	labels, err := ring.Derive(secret.NewGrant(), keys.DomainCacheKeys, c.tenant)
+	if err != nil {
+		return misconfigured("%w", err)
+	}
+	c.labelKey = labels[0].Bytes
+	c.box, err = envelope.New(ring, envelope.Config{Tenant: c.tenant, Compressed: c.v2, RandomNonces: c.randomNonces})
+	if err != nil {
+		return misconfigured("%w", err)
+	}
+	return nil
+}
+
+// close ends background work, then closes what the cache opened.
+func (c *core) close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	c.flights.Close()
+	if c.l1 != nil {
+		c.l1.Close()
+	}
+	if c.owned != nil {
+		return c.owned.Close()
+	}
+	return nil
+}
+
+// label is the short keyed hash that stands for a storage key in errors and
+// logs.
+func (c *core) label(name string) string {
+	h, err := blake2b.New(6, c.labelKey.Reveal())
+	if err != nil {
+		panic("secure: blake2b refused a 32-byte key: " + err.Error())
+	}
+	h.Write([]byte(name))
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// fail wraps err for the caller, with its class and the entry's label.
+func (c *core) fail(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = classify(err)
+	if errors.Is(err, ErrAuth) {
+		c.counts.authFailures.Add(1)
+		c.log.Error("cachekit: entry failed authentication", "op", op, "entry", c.label(name))
+	}
+	e := &Error{Op: op, Err: err}
+	if name != "" {
+		e.Entry = c.label(name)
+	}
+	return e
+}
+
+// absorbed reports a failure that a load survived.
+func (c *core) absorbed(op, name string, err error) {
+	if err == nil {
+		return
+	}
+	c.counts.absorbed.Add(1)
+	c.log.Warn("cachekit: load went on without the cache", "op", op, "entry", c.label(name), "error", classify(err))
+}
+
+// checkKey refuses what the family or the backend cannot hold.
+func (c *core) checkKey(name string) error {
+	if c.store != nil {
+		return c.store.CheckKey(name)
+	}
+	return backends.CheckKey(name)
+}
+
+// health asks the backend, or answers for the in-process layer.
+func (c *core) health(ctx context.Context) backends.Health {
+	switch {
+	case c.closed.Load():
+		return backends.Health{BackendType: "closed", Err: &Error{Op: "health", Err: ErrClosed}}
+	case c.store == nil:
+		start := time.Now()
+		c.l1.Stats()
+		return backends.Health{OK: true, BackendType: "l1", Latency: max(time.Since(start), 1)}
+	}
+	return c.store.Health(ctx)
+}

@@ -1,0 +1,89 @@
+package secure
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/cachekit-io/cachekit-go/internal/envelope"
+	"github.com/cachekit-io/cachekit-go/l1"
+)
+
+// filling is the load of one key from before its read to after its write, with
+// what tells whether a newer write has come between.
+type filling struct {
+	core   *core
+	name   string
+	ttl    time.Duration
+	watch  *watch
+	ticket l1.Ticket
+	refs   atomic.Int32
+}
+
+// startFill is called before the backend is read; the caller calls release.
+func (c *core) startFill(name string, ttl time.Duration) *filling {
+	f := &filling{core: c, name: name, ttl: ttl, watch: c.order.watch(name)}
+	f.refs.Store(1)
+	if c.l1 != nil {
+		f.ticket = c.l1.Watch(name)
+	}
+	return f
+}
+
+// retain keeps the watch until one more call of release.
+func (f *filling) retain() { f.refs.Add(1) }
+
+func (f *filling) release() {
+	if f.refs.Add(-1) == 0 {
+		f.watch.done()
+	}
+}
+
+// run calls the loader and stores what it returned, unless an explicit write
+// came between. A store that fails does not take the value from the caller.
+func (f *filling) run(ctx context.Context, load produce) (loaded, error) {
+	c := f.core
+	c.counts.loads.Add(1)
+	value, err := load(ctx)
+	if err != nil {
+		c.counts.loadFailures.Add(1)
+		if errors.Is(err, ErrAbsent) {
+			f.absent()
+		}
+		return loaded{}, err
+	}
+	out, sealed, err := f.result(time.Now(), value)
+	if !sealed.IsZero() && f.watch.begin() {
+		defer f.watch.end()
+		c.absorbed("store", f.name, c.put(ctx, sealed, f.ttl))
+	}
+	return out, err
+}
+
+// absent remembers that there is no value.
+func (f *filling) absent() {
+	if f.core.l1 != nil {
+		f.core.l1.Fill(f.ticket, f.name, local{kind: localAbsent}, l1.Life{TTL: f.core.negativeTTL})
+	}
+}
+
+// result turns a loader's value into what waiters get, and into the entry to
+// store in the backend, if there is one.
+func (f *filling) result(now time.Time, value any) (loaded, envelope.Sealed, error) {
+	c := f.core
+	if c.plaintext && c.l1Only {
+		c.l1.Fill(f.ticket, f.name, local{object: value, kind: localObject}, c.lifeOfWrite(f.ttl))
+		return loaded{object: value}, envelope.Sealed{}, nil
+	}
+	doc, err := c.encode(nil, value)
+	if err != nil {
+		return loaded{}, envelope.Sealed{}, err
+	}
+	sealed := c.sealDoc(now, f.name, doc)
+	if c.store == nil {
+		c.l1.Fill(f.ticket, f.name, local{sealed: sealed, kind: localSealed}, c.lifeOfWrite(f.ttl))
+		sealed = envelope.Sealed{}
+	}
+	return loaded{doc: doc}, sealed, nil
+}

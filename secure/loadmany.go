@@ -1,0 +1,139 @@
+package secure
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cachekit-io/cachekit-go/internal/envelope"
+	"github.com/cachekit-io/cachekit-go/internal/flight"
+)
+
+// GetOrLoadMany returns the values of keys. What is not stored is loaded by one
+// call of load with the keys that are missing and that no other caller in this
+// process is loading, and stored. A key that load's map does not have is
+// ErrAbsent, which is remembered for Options.NegativeTTL.
+//
+// The load runs apart from its callers, as with GetOrLoad. Entries that are
+// stale are served as they are. If some keys failed, the error is a *BatchError
+// that has the error of each, and the map has all the others; an error of load
+// fails the keys that it was called for.
+func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]T, error)) (map[string]T, error) {
+	c := v.cache.core
+	out := make(map[string]T, len(keys))
+	b := v.cache.batchOf("load many", sliceKeys(keys))
+	fills := make(map[string]*filling, len(b.names))
+	for _, name := range b.names {
+		fills[name] = c.startFill(name, c.ttl)
+		defer fills[name].release()
+	}
+	missing := append(getMany(ctx, c, b, out), b.loadable(c)...)
+	names, byName := make([]string, len(missing)), make(map[string]string, len(missing))
+	for j, i := range missing {
+		names[j] = b.names[i]
+		byName[b.names[i]] = b.keys[i]
+	}
+	outcomes := c.flights.DoMany(ctx, names, func(name string) { fills[name].retain() }, func(ctx context.Context, names []string) []flight.Outcome[loaded] {
+		mine := make([]*filling, len(names))
+		for i, name := range names {
+			mine[i] = fills[name]
+			defer fills[name].release()
+		}
+		return c.runMany(ctx, mine, func(ctx context.Context) (map[string]any, error) {
+			return loadNamed(ctx, names, byName, load)
+		})
+	})
+	for j, o := range outcomes {
+		key := byName[names[j]]
+		value, err := decodeLoaded[T](c, o)
+		if err != nil {
+			b.fail(key, c.loadError(names[j], err))
+			continue
+		}
+		out[key] = value
+	}
+	return out, newBatchError("load many", b.failed)
+}
+
+// loadable takes the keys back from the failed ones for which a load may go on:
+// those that the backend could not be asked for and, if the options say so,
+// those that failed authentication.
+func (b *batch) loadable(c *core) (indexes []int) {
+	for i, key := range b.keys {
+		switch err := b.failed[key]; {
+		case errors.Is(err, ErrAuth) && c.recompute:
+		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrBackend):
+			c.absorbed("load", b.names[i], err)
+		default:
+			continue
+		}
+		delete(b.failed, key)
+		indexes = append(indexes, i)
+	}
+	return indexes
+}
+
+// loadNamed calls the caller's loader, which knows keys, for storage keys.
+func loadNamed[T any](ctx context.Context, names []string, byName map[string]string, load func(context.Context, []string) (map[string]T, error)) (map[string]any, error) {
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = byName[name]
+	}
+	values, err := load(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]any, len(values))
+	for i, name := range names {
+		if value, ok := values[keys[i]]; ok {
+			out[name] = value
+		}
+	}
+	return out, nil
+}
+
+func decodeLoaded[T any](c *core, o flight.Outcome[loaded]) (value T, err error) {
+	switch {
+	case o.Err != nil:
+		return value, o.Err
+	case o.Value.doc == nil:
+		return value, assign(&value, o.Value.object)
+	}
+	return value, c.decode(o.Value.doc, &value)
+}
+
+// runMany calls the loader for several keys and stores what it returned, by the
+// rules of filling.run.
+func (c *core) runMany(ctx context.Context, fills []*filling, load func(context.Context) (map[string]any, error)) []flight.Outcome[loaded] {
+	out := make([]flight.Outcome[loaded], len(fills))
+	c.counts.loads.Add(1)
+	values, err := load(ctx)
+	if err != nil {
+		c.counts.loadFailures.Add(1)
+	}
+	now := time.Now()
+	var entries []envelope.Sealed
+	for i, f := range fills {
+		value, ok := values[f.name]
+		switch {
+		case err != nil:
+			out[i].Err = err
+		case !ok:
+			out[i].Err = ErrAbsent
+			f.absent()
+		default:
+			var sealed envelope.Sealed
+			out[i].Value, sealed, out[i].Err = f.result(now, value)
+			if !sealed.IsZero() && f.watch.begin() {
+				defer f.watch.end()
+				entries = append(entries, sealed)
+			}
+		}
+	}
+	if len(entries) > 0 {
+		for i, err := range c.putMany(ctx, entries) {
+			c.absorbed("store", entries[i].Key(), err)
+		}
+	}
+	return out
+}

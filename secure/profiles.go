@@ -1,0 +1,57 @@
+package secure
+
+import (
+	"context"
+	"time"
+)
+
+// profile is what distinguishes the constructors (spec/intent-presets.md has
+// the TTLs; that every one of them encrypts is this package's own rule).
+type profile struct {
+	name       string
+	ttl        time.Duration
+	swr        bool
+	sealedOnly bool // refuses Options.Plaintext
+	ownBackend bool // refuses Options.Backend
+}
+
+var (
+	profileSecure     = profile{name: "secure", ttl: 600 * time.Second, swr: true, sealedOnly: true}
+	profileProduction = profile{name: "production", ttl: 600 * time.Second, swr: true}
+	profileMinimal    = profile{name: "minimal", ttl: 300 * time.Second}
+	profileIO         = profile{name: "io", ttl: 3600 * time.Second, swr: true, ownBackend: true}
+)
+
+// New builds a cache of the secure profile: TTL 600 s, in-process layer on
+// (ciphertext only), stale-while-revalidate on, encryption not negotiable.
+//
+// It needs a backend and a master key, both from opts or from the environment.
+// ctx bounds the construction alone. The error is ErrConfig, or the backend's.
+//
+// When the backend cannot be reached, Get, Set and Delete return
+// ErrUnavailable; GetOrLoad runs the loader, returns its value and reports the
+// outage to the logger. An entry that fails authentication is ErrAuth from
+// every one of them, and no loader runs, unless Options.OnTamper says so.
+func New(ctx context.Context, opts *Options) (*Cache, error) {
+	return build(ctx, profileSecure, opts)
+}
+
+// NewProduction is New except that Options.Plaintext is allowed. Unlike the
+// production preset of the sister SDKs it encrypts unless told otherwise.
+func NewProduction(ctx context.Context, opts *Options) (*Cache, error) {
+	return build(ctx, profileProduction, opts)
+}
+
+// NewMinimal builds a cache with a TTL of 300 s and without
+// stale-while-revalidate. Options.Plaintext is allowed; unlike the minimal
+// preset of the sister SDKs it encrypts unless told otherwise.
+func NewMinimal(ctx context.Context, opts *Options) (*Cache, error) {
+	return build(ctx, profileMinimal, opts)
+}
+
+// NewIO builds a cache over the CachekitIO service, with a TTL of 3600 s. It
+// refuses Options.Backend. This version of the module has no CachekitIO
+// backend yet: NewIO validates its options and then returns ErrConfig.
+func NewIO(ctx context.Context, opts *Options) (*Cache, error) {
+	return build(ctx, profileIO, opts)
+}

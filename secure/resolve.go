@@ -1,0 +1,138 @@
+package secure
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/backends/filebackend"
+	"github.com/cachekit-io/cachekit-go/backends/redisbackend"
+	"github.com/cachekit-io/cachekit-go/keys"
+)
+
+// Variables of the resolution chain (spec/intent-presets.md, "Backend
+// Resolution"). CACHEKIT_MASTER_KEY and its companion are package keys'.
+const (
+	envAPIKey    = "CACHEKIT_API_KEY"
+	envRedis     = "CACHEKIT_REDIS_URL"
+	envMemcached = "CACHEKIT_MEMCACHED_SERVERS"
+	envFile      = "CACHEKIT_FILE_CACHE_DIR"
+	envPlainURL  = "REDIS_URL"
+	envKeyring   = "CACHEKIT_KEYRING"
+)
+
+// selectors are the variables of which exactly one may be set.
+var selectors = []string{envAPIKey, envRedis, envMemcached, envFile}
+
+var defaultBackend atomic.Pointer[backends.Backend]
+
+// SetDefaultBackend makes b the backend of every cache that is built from now
+// on without Options.Backend; nil clears it. It stays the caller's to close.
+// Safe for concurrent use.
+func SetDefaultBackend(b backends.Backend) {
+	if b == nil {
+		defaultBackend.Store(nil)
+		return
+	}
+	defaultBackend.Store(&b)
+}
+
+// resolved is a backend, and whether the cache has to close it.
+type resolved struct {
+	backend backends.Backend
+	owned   bool
+}
+
+// resolveBackend walks the chain: options, default, environment.
+func resolveBackend(ctx context.Context, p profile, o *Options) (resolved, error) {
+	switch b := defaultBackend.Load(); {
+	case p.ownBackend:
+		return resolved{}, notYet("CachekitIO")
+	case o.Backend != nil:
+		return resolved{backend: o.Backend}, nil
+	case b != nil:
+		return resolved{backend: *b}, nil
+	}
+	name, value, err := selected()
+	if err != nil {
+		return resolved{}, err
+	}
+	b, err := open(ctx, name, value)
+	if err != nil {
+		return resolved{}, misconfigured("%s: %w", name, err)
+	}
+	return resolved{backend: b, owned: true}, nil
+}
+
+// selected returns the one selector that the environment sets. A variable that
+// is set but empty counts as set: it is a broken deployment, not a choice.
+func selected() (name, value string, err error) {
+	var found []string
+	for _, s := range selectors {
+		if v, ok := os.LookupEnv(s); ok {
+			found, name, value = append(found, s), s, v
+		}
+	}
+	if len(found) == 0 {
+		if v, ok := os.LookupEnv(envPlainURL); ok {
+			found, name, value = append(found, envPlainURL), envPlainURL, v
+		}
+	}
+	switch {
+	case len(found) > 1:
+		return "", "", misconfigured("the environment selects more than one backend, by %s: unset all but one", strings.Join(found, " and "))
+	case len(found) == 0:
+		return "", "", misconfigured("no backend: set Options.Backend, call SetDefaultBackend, or set one of %s, %s, %s (Options.L1Only needs none)", envRedis, envFile, envPlainURL)
+	case strings.TrimSpace(value) == "":
+		return "", "", misconfigured("%s is set but empty: give it a value or unset it", name)
+	}
+	return name, value, nil
+}
+
+func open(ctx context.Context, selector, value string) (backends.Backend, error) {
+	switch selector {
+	case envAPIKey:
+		return nil, notYet("CachekitIO")
+	case envMemcached:
+		return nil, notYet("Memcached")
+	case envFile:
+		return filebackend.Open(value, nil)
+	}
+	return redisbackend.Open(ctx, value, nil)
+}
+
+// notYet refuses a storage that the environment may select but that this
+// version has no backend for, rather than pass over the selector.
+func notYet(storage string) error {
+	return fmt.Errorf("%w: this version has no %s backend", ErrConfig, storage)
+}
+
+// resolveKeyring finds the master keys: options, then environment.
+func resolveKeyring(ctx context.Context, o *Options) (*keys.Keyring, error) {
+	var source keys.Source = keys.Environment{}
+	switch {
+	case o.Keyring != nil:
+		source = o.Keyring
+	case !o.MasterKey.IsZero():
+		ring, err := keys.NewKeyring(o.MasterKey)
+		if err != nil {
+			return nil, misconfigured("Options.MasterKey: %w", err)
+		}
+		return ring, nil
+	default:
+		if _, set := os.LookupEnv(envKeyring); set {
+			return nil, misconfigured("%s is set, but a keyring file is opened in code only: pass it as Options.Keyring, or unset the variable", envKeyring)
+		}
+	}
+	ring, err := source.Keyring(ctx)
+	if err != nil {
+		return nil, misconfigured("no usable master key: %w", err)
+	}
+	if ring == nil {
+		return nil, misconfigured("Options.Keyring returned no keyring")
+	}
+	return ring, nil
+}

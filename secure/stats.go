@@ -1,0 +1,93 @@
+package secure
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/cachekit-io/cachekit-go/keys"
+	"github.com/cachekit-io/cachekit-go/l1"
+)
+
+// counters are what a cache counts itself.
+type counters struct {
+	backendHits, misses, sets, deletes             atomic.Uint64
+	loads, loadFailures, refreshFailures, absorbed atomic.Uint64
+	authFailures                                   atomic.Uint64
+}
+
+// Stats is a snapshot of what a cache has done since it was built, its
+// namespaces, views and operations included.
+type Stats struct {
+	// L1 counts the in-process layer; zero with Options.NoL1.
+	L1 l1.Stats
+	// BackendHits and Misses are reads that reached the backend and found an
+	// entry, or none. Reads that failed are neither.
+	BackendHits, Misses uint64
+	// Sets and Deletes are explicit writes and stored loads, failed ones too.
+	Sets, Deletes uint64
+	// Loads are loaders that were started, LoadFailures those that returned an
+	// error, RefreshFailures background refreshes that failed.
+	Loads, LoadFailures, RefreshFailures uint64
+	// Absorbed are backend failures that a load went on without.
+	Absorbed uint64
+	// AuthFailures are entries that failed authentication. Alert on any.
+	AuthFailures uint64
+	// Seals are entries sealed under the current key by this cache. Rotate the
+	// key before all processes together reach 2^32.
+	Seals uint64
+	// Keys has the reads that each key of the keyring served, current key
+	// first; in-process hits count as well. A decrypt-only key whose count
+	// stands still in every process for longer than the longest TTL can be
+	// dropped.
+	Keys []KeyStats
+}
+
+// KeyStats counts the use of one key.
+type KeyStats struct {
+	// Fingerprint identifies the tenant's encryption key.
+	Fingerprint keys.Fingerprint
+	// Opened is the number of entries that opened under it.
+	Opened uint64
+}
+
+// Stats returns a snapshot.
+func (c *Cache) Stats() Stats {
+	k := c.core
+	s := Stats{
+		BackendHits: k.counts.backendHits.Load(), Misses: k.counts.misses.Load(),
+		Sets: k.counts.sets.Load(), Deletes: k.counts.deletes.Load(),
+		Loads: k.counts.loads.Load(), LoadFailures: k.counts.loadFailures.Load(),
+		RefreshFailures: k.counts.refreshFailures.Load(), Absorbed: k.counts.absorbed.Load(),
+		AuthFailures: k.counts.authFailures.Load(), Seals: k.box.Seals(),
+	}
+	if k.l1 != nil {
+		s.L1 = k.l1.Stats()
+	}
+	for _, u := range k.box.Use() {
+		s.Keys = append(s.Keys, KeyStats(u))
+	}
+	return s
+}
+
+// countMiss counts a read that found nothing and did not fail.
+func (c *core) countMiss(err error) {
+	if err == nil {
+		c.counts.misses.Add(1)
+	}
+}
+
+// loadError returns a loader's own error as it is, so that callers can compare
+// it, and wraps what comes from the cache.
+func (c *core) loadError(name string, err error) error {
+	class := classify(err)
+	for _, known := range []error{ErrAuth, ErrMalformed, ErrType, ErrTooLarge, ErrTTL, ErrKey, ErrClosed} {
+		if errors.Is(class, known) {
+			return c.fail("load", name, err)
+		}
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return c.fail("load", name, err)
+	}
+	return err
+}
