@@ -3,15 +3,14 @@ package container
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/zeebo/xxh3"
 
 	"github.com/cachekit-io/cachekit-go/internal/mpack"
 )
-
-// maxFormat is the longest format token that is written or read.
-const maxFormat = 255
 
 // blocks hold compressed data until its length is known.
 var blocks = sync.Pool{New: func() any { return new([]byte) }}
@@ -28,23 +27,27 @@ func putBlock(b *[]byte) {
 // AppendByteStorage appends the ByteStorage envelope of data to dst:
 // [compressed_data, checksum, original_size, format] (spec/wire-format.md,
 // "Byte Layout"), with compressed_data as bin. format names what data is,
-// "msgpack" for a document. The error is ErrTooLarge or ErrLayout.
+// "msgpack" for a document; it must be UTF-8. data must not overlap the capacity
+// of dst. The error is ErrTooLarge, also for data that nearly has MaxBytes and
+// does not compress, or ErrLayout; dst is returned as it was then.
 func AppendByteStorage(dst, data []byte, format string) ([]byte, error) {
 	switch {
-	case len(data) > MaxBytes:
+	case len(data) > MaxBytes || len(format) > MaxBytes:
 		return dst, ErrTooLarge
-	case len(format) > maxFormat:
-		return dst, fmt.Errorf("%w: the format token has more than %d bytes", ErrLayout, maxFormat)
+	case !utf8.ValidString(format):
+		return dst, fmt.Errorf("%w: the format token is not UTF-8", ErrLayout)
 	}
 	buf := blocks.Get().(*[]byte)
 	defer putBlock(buf)
 	block, ok := appendCompressed((*buf)[:0], data)
-	// A block over the ratio, or none at all, is written as literals: readers
-	// accept those whatever the data.
-	if !ok || bounded(uint64(len(data)), len(block), 0) != nil {
+	if !ok {
 		block = appendLiteral(block[:0], data)
 	}
 	*buf = block
+	if len(block)+len(format)+maxHeaders > MaxBytes {
+		return dst, ErrTooLarge
+	}
+	dst = slices.Grow(dst, len(block)+len(format)+maxHeaders)
 	dst = mpack.AppendBytes(append(dst, 0x94), block)
 	var sum [8]byte
 	binary.BigEndian.PutUint64(sum[:], xxh3.Hash(data))
@@ -54,6 +57,9 @@ func AppendByteStorage(dst, data []byte, format string) ([]byte, error) {
 	}
 	return mpack.AppendString(mpack.AppendUint(dst, uint64(len(data))), format), nil
 }
+
+// maxHeaders is what an envelope has at most beside its block and its format.
+const maxHeaders = 1 + 5 + 1 + 8*2 + 5 + 5
 
 // OpenByteStorage returns the data in a ByteStorage envelope, in memory of its
 // own, and its format token. It reads both encodings of compressed_data, bin
@@ -65,48 +71,74 @@ func OpenByteStorage(envelope []byte, limit int) (data []byte, format string, er
 		return nil, "", ErrTooLarge
 	}
 	r := reader{envelope}
-	block, sum, size, format, err := r.byteStorage()
+	e, err := r.byteStorage()
 	switch {
 	case err != nil:
 		return nil, "", err
 	case len(r.rest) > 0:
 		return nil, "", ErrTrailing
 	}
-	if err := bounded(size, len(block), limit); err != nil {
+	if err := bounded(e.size, e.compressed, limit); err != nil {
 		return nil, "", err
 	}
-	data, err = appendDecompressed(nil, block, int(size))
+	if e.block == nil {
+		e.block = make([]byte, e.compressed)
+		e.ints.fill(e.block)
+	}
+	data, err = appendDecompressed(nil, e.block, int(e.size))
 	switch {
 	case err != nil:
 		return nil, "", err
-	case xxh3.Hash(data) != sum:
+	case xxh3.Hash(data) != e.sum:
 		return nil, "", ErrChecksum
 	}
-	return data, format, nil
+	return data, e.format(), nil
 }
 
-func (r *reader) byteStorage() (block []byte, sum, size uint64, format string, err error) {
+// byteStorage is an envelope whose layout has been checked; nothing has been
+// allocated for it.
+type byteStorage struct {
+	block      []byte // nil if it is an array of integers
+	ints       reader // of that array
+	compressed int
+	sum, size  uint64
+	token      []byte
+}
+
+func (r *reader) byteStorage() (e byteStorage, err error) {
 	if err = r.array(4); err != nil {
 		return
 	}
 	if r.is(arrays) {
-		block, err = r.octets()
+		e.compressed, e.ints, err = r.octets()
 	} else {
-		block, err = r.bytes(binaries)
+		e.block, err = r.bytes(binaries)
+		e.compressed = len(e.block)
 	}
 	if err != nil {
 		return
 	}
-	octets, err := r.octets()
-	if err != nil || len(octets) != 8 {
-		return nil, 0, 0, "", ErrLayout
+	n, elems, err := r.octets()
+	if err != nil || n != 8 {
+		return e, ErrLayout
 	}
-	if size, err = r.item(unsigned); err != nil {
+	var sum [8]byte
+	elems.fill(sum[:])
+	e.sum = binary.BigEndian.Uint64(sum[:])
+	if e.size, err = r.item(unsigned); err != nil {
 		return
 	}
-	token, err := r.bytes(textForms)
-	if err != nil || len(token) > maxFormat {
-		return nil, 0, 0, "", ErrLayout
+	e.token, err = r.bytes(textForms)
+	if err != nil || !utf8.Valid(e.token) {
+		return e, ErrLayout
 	}
-	return block, binary.BigEndian.Uint64(octets), size, string(token), nil
+	return e, nil
+}
+
+func (e *byteStorage) format() string {
+	const usual = "msgpack"
+	if string(e.token) == usual {
+		return usual
+	}
+	return string(e.token)
 }

@@ -6,11 +6,16 @@
 // Every size that a container claims is checked before anything is allocated
 // for it: against the 512 MiB of the specification, against the caller's own
 // limit, and against 1000 times the compressed bytes, in 64-bit arithmetic.
+//
+// Compression before encryption shows an observer of the sealed bytes how well
+// a value compresses. Do not compress values in which a secret stands beside
+// what an attacker can choose (spec/interop-v2.md, "Threat Model").
 package container
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/pierrec/lz4/v4"
@@ -51,47 +56,56 @@ var (
 // bounded checks a claim of size bytes behind compressed ones.
 func bounded(size uint64, compressed, limit int) error {
 	switch {
-	case size > MaxBytes || compressed > MaxBytes || limit > 0 && size > uint64(limit):
+	case tooLarge(size, compressed, limit):
 		return ErrTooLarge
 	case size > MaxRatio*uint64(compressed) || compressed == 0:
 		return ErrRatio
+	case size > maxExpansion*uint64(compressed):
+		return ErrLZ4
 	}
 	return nil
 }
 
+func tooLarge(size uint64, compressed, limit int) bool {
+	return size > MaxBytes || compressed > MaxBytes || limit != 0 && size > uint64(max(limit, 0))
+}
+
+// maxExpansion is how far LZ4 can go: a byte of a block that says how long a
+// match is adds 255 bytes to it (LZ4 block format, "Sequences"). What claims
+// more is refused before memory is allocated for it.
+const maxExpansion = 255
+
 // appendDecompressed appends size bytes that block must expand to exactly.
 func appendDecompressed(dst, block []byte, size int) ([]byte, error) {
 	start := len(dst)
-	if cap(dst)-start < size {
-		grown := make([]byte, start, start+size)
-		copy(grown, dst)
-		dst = grown
-	}
-	out := dst[start : start+size : start+size]
+	grown := slices.Grow(dst, size)
+	out := grown[start : start+size : start+size]
 	n, err := lz4.UncompressBlock(block, out)
 	if err != nil || n != size {
-		return dst[:start], ErrLZ4
+		return dst, ErrLZ4
 	}
-	return dst[:start+size], nil
+	return grown[:start+size], nil
 }
 
-// compressors keep their 64 KiB hash tables.
+// compressors keep their hash tables.
 var compressors = sync.Pool{New: func() any { return new(lz4.Compressor) }}
+
+// minCompress is the size below which data is not worth compressing
+// (spec/interop-v2.md, "Compression Method Registry", guidance).
+const minCompress = 64
 
 // appendCompressed appends an LZ4 block of data, or reports that there is none
 // smaller than data.
 func appendCompressed(dst, data []byte) (out []byte, ok bool) {
-	start := len(dst)
-	bound := lz4.CompressBlockBound(len(data))
-	if cap(dst)-start < bound {
-		grown := make([]byte, start, start+bound)
-		copy(grown, dst)
-		dst = grown
+	if len(data) < minCompress {
+		return dst, false
 	}
+	start, room := len(dst), len(data)-1
+	dst = slices.Grow(dst, room)
 	c := compressors.Get().(*lz4.Compressor)
 	defer compressors.Put(c)
-	n, err := c.CompressBlock(data, dst[start:start+bound])
-	if err != nil || n == 0 || n >= len(data) {
+	n, err := c.CompressBlock(data, dst[start:start+room])
+	if err != nil || n == 0 {
 		return dst[:start], false
 	}
 	return dst[:start+n], true
@@ -100,6 +114,7 @@ func appendCompressed(dst, data []byte) (out []byte, ok bool) {
 // appendLiteral appends an LZ4 block that holds data as it is: one sequence of
 // literals, which is what a block of an incompressible input looks like.
 func appendLiteral(dst, data []byte) []byte {
+	dst = slices.Grow(dst, len(data)+len(data)/255+2)
 	if n := len(data); n < 15 {
 		dst = append(dst, byte(n)<<4)
 	} else {

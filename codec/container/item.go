@@ -69,21 +69,28 @@ func (r *reader) array(n uint64) error {
 	return nil
 }
 
-// octets reads an array of integers from 0 to 255, in any unsigned form.
-func (r *reader) octets() ([]byte, error) {
-	n, err := r.item(arrays)
-	if err != nil || n > uint64(len(r.rest)) {
-		return nil, ErrLayout
+// octets skips an array of integers from 0 to 255, in any unsigned form, and
+// returns how many there are and a reader of them.
+func (r *reader) octets() (n int, elems reader, err error) {
+	count, err := r.item(arrays)
+	if err != nil || count > uint64(len(r.rest)) {
+		return 0, reader{}, ErrLayout
 	}
-	out := make([]byte, n)
-	for i := range out {
-		x, err := r.item(unsigned)
-		if err != nil || x > 255 {
-			return nil, ErrLayout
+	elems = *r
+	for range count {
+		if x, err := r.item(unsigned); err != nil || x > 255 {
+			return 0, reader{}, ErrLayout
 		}
+	}
+	return int(count), elems, nil
+}
+
+// fill reads len(out) integers that octets has checked.
+func (r *reader) fill(out []byte) {
+	for i := range out {
+		x, _ := r.item(unsigned)
 		out[i] = byte(x)
 	}
-	return out, nil
 }
 
 // is reports whether the next item belongs to f.

@@ -2,6 +2,7 @@ package container
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cachekit-io/cachekit-go/internal/mpack"
 )
@@ -15,36 +16,34 @@ const (
 	methodLZ4  = 1
 )
 
-// minCompress is the size below which a document is not worth compressing
-// (spec/interop-v2.md, "Compression Method Registry", guidance).
-const minCompress = 64
-
 // AppendV2 appends the interop/v2 container of the MessagePack document doc to
-// dst. It compresses doc if that makes it smaller. The error is ErrTooLarge.
+// dst. It compresses doc if that makes it smaller: read the package doc first.
+// doc must not overlap the capacity of dst. The error is ErrTooLarge; dst is
+// returned as it was then.
 func AppendV2(dst, doc []byte) ([]byte, error) {
 	if len(doc) > MaxBytes {
 		return dst, ErrTooLarge
 	}
+	buf := blocks.Get().(*[]byte)
+	defer putBlock(buf)
 	method, payload := byte(methodNone), doc
-	if len(doc) >= minCompress {
-		buf := blocks.Get().(*[]byte)
-		defer putBlock(buf)
-		if block, ok := appendCompressed((*buf)[:0], doc); ok {
-			*buf = block
-			// A block that readers would refuse as a bomb is not written.
-			if bounded(uint64(len(doc)), len(block), 0) == nil {
-				method, payload = methodLZ4, block
-			}
-		}
+	if block, ok := appendCompressed((*buf)[:0], doc); ok {
+		*buf = block
+		method, payload = methodLZ4, block
 	}
+	dst = slices.Grow(dst, len(payload)+maxV2Headers)
 	dst = append(dst, v2Magic, v2Version, 0x93, method)
 	return mpack.AppendBytes(mpack.AppendUint(dst, uint64(len(doc))), payload), nil
 }
 
+// maxV2Headers is what a container has at most beside its payload.
+const maxV2Headers = 4 + 5 + 5
+
 // OpenV2 appends the document in the interop/v2 container data to dst and
-// returns the extended slice. limit bounds the document in bytes, beside
-// MaxBytes; 0 is no further limit. The error is one of the reasons for
-// ErrMalformed; dst is returned as it was then.
+// returns the extended slice; data must not overlap the capacity of dst. limit
+// bounds the document in bytes, beside MaxBytes; 0 is no further limit. The
+// error is one of the reasons for ErrMalformed; dst is returned as it was then,
+// though bytes between its length and its capacity may have changed.
 func OpenV2(dst, data []byte, limit int) ([]byte, error) {
 	switch {
 	case len(data) > 1 && data[0] == 'C' && data[1] == 'K':
@@ -61,7 +60,7 @@ func OpenV2(dst, data []byte, limit int) ([]byte, error) {
 		return dst, err
 	case len(r.rest) > 0:
 		return dst, ErrTrailing
-	case size > MaxBytes || len(payload) > MaxBytes || limit > 0 && size > uint64(limit):
+	case tooLarge(size, len(payload), limit):
 		return dst, ErrTooLarge
 	case method == methodNone && size != uint64(len(payload)):
 		return dst, ErrSize

@@ -34,7 +34,7 @@ func BenchmarkKey(b *testing.B) {
 		name string
 		args []any
 	}{
-		{"int", []any{1 << 40}},
+		{"int", []any{1 << 30}},
 		{"int, string, bool", []any{42, "region", true}},
 		{"time and bytes", []any{time.Unix(1, 500_000_000), []byte("abc")}},
 		{"uuid", []any{uuid{1, 2, 3}}},
@@ -60,7 +60,7 @@ func TestKeyAllocatesItsTextOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []any{1 << 40, "region", true, 1.5, []byte("abc"), time.Unix(1, 0), nil}
+	args := []any{1 << 30, "region", true, 1.5, []byte("abc"), time.Unix(1, 0), nil}
 	n := testing.AllocsPerRun(200, func() {
 		if _, err := op.Key(args...); err != nil {
 			t.Fatal(err)
