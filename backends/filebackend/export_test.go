@@ -54,3 +54,16 @@ func NewHeader(now time.Time, ttl time.Duration) ([]byte, error) {
 	expiry, err := expiryOf(now, ttl)
 	return newHeader(expiry), err
 }
+
+// MaxDetached bounds the goroutines that a stalled disk holds.
+const MaxDetached = maxDetached
+
+// Idle waits until no call is under way, abandoned ones included.
+func (b *Backend) Idle() {
+	for range cap(b.slots) {
+		b.slots <- struct{}{}
+	}
+	for range cap(b.slots) {
+		<-b.slots
+	}
+}
