@@ -2,6 +2,9 @@ package secure
 
 import (
 	"context"
+	"iter"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/internal/envelope"
@@ -23,14 +26,14 @@ func (b *batch) fail(key string, err error) {
 }
 
 // batchOf names the keys; those that cannot be stored are failed at once.
-func (c *Cache) batchOf(op string, keys func(yield func(string) bool)) *batch {
-	b := new(batch)
-	seen := make(map[string]bool)
+func (c *Cache) batchOf(op string, n int, keys iter.Seq[string]) *batch {
+	b := &batch{keys: make([]string, 0, n), names: make([]string, 0, n)}
+	seen := make(map[string]struct{}, n)
 	for key := range keys {
-		if seen[key] {
+		if _, again := seen[key]; again {
 			continue
 		}
-		seen[key] = true
+		seen[key] = struct{}{}
 		name, err := c.name(key)
 		if err == nil {
 			err = c.core.checkKey(name)
@@ -50,26 +53,54 @@ func (c *Cache) batchOf(op string, keys func(yield func(string) bool)) *batch {
 // keys does no I/O.
 func (v View[T]) GetMany(ctx context.Context, keys []string) (map[string]T, error) {
 	out := make(map[string]T, len(keys))
-	b := v.cache.batchOf("get many", sliceKeys(keys))
+	b := v.cache.batchOf("get many", len(keys), slices.Values(keys))
 	getMany(ctx, v.cache.core, b, out)
 	return out, newBatchError("get many", b.failed)
-}
-
-func sliceKeys(keys []string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for _, k := range keys {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // getMany fills out and returns the indexes into b of the keys that have no
 // value, known-absent ones left out.
 func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T) (missing []int) {
-	var ask []int
+	ask := askFor(c, b, out)
+	if c.store == nil || len(ask) == 0 {
+		return ask
+	}
+	names, tickets := make([]string, len(ask)), make([]l1.Ticket, len(ask))
+	for j, i := range ask {
+		names[j] = b.names[i]
+		if c.l1 != nil {
+			tickets[j] = c.l1.Watch(names[j])
+		}
+	}
+	values := make([]T, len(ask)) // one allocation for all
+	for j, r := range c.store.GetMany(ctx, names, c.l1 != nil) {
+		key := b.keys[ask[j]]
+		switch {
+		case r.Err != nil:
+			b.fail(key, c.fail("get many", names[j], r.Err))
+		case !r.Found:
+			c.counts.misses.Add(1)
+			missing = append(missing, ask[j])
+		default:
+			if err := c.take(r.Fetched, names[j], tickets[j], &values[j]); err != nil {
+				b.fail(key, c.fail("get many", names[j], err))
+				continue
+			}
+			out[key] = values[j]
+		}
+	}
+	return missing
+}
+
+// askFor fills out from the in-process layer and returns the indexes of the keys
+// that the backend has to be asked for.
+func askFor[T any](c *core, b *batch, out map[string]T) []int {
+	ask := make([]int, 0, len(b.names))
 	for i, name := range b.names {
+		if c.l1 == nil {
+			ask = append(ask, i)
+			continue
+		}
 		var value T
 		h, err := c.lookup(name, &value)
 		switch {
@@ -81,34 +112,7 @@ func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T) (m
 			out[b.keys[i]] = value
 		}
 	}
-	if c.store == nil || len(ask) == 0 {
-		return ask
-	}
-	names, tickets := make([]string, len(ask)), make([]l1.Ticket, len(ask))
-	for j, i := range ask {
-		names[j] = b.names[i]
-		if c.l1 != nil {
-			tickets[j] = c.l1.Watch(names[j])
-		}
-	}
-	for j, r := range c.store.GetMany(ctx, names, c.l1 != nil) {
-		key := b.keys[ask[j]]
-		switch {
-		case r.Err != nil:
-			b.fail(key, c.fail("get many", names[j], r.Err))
-		case !r.Found:
-			c.counts.misses.Add(1)
-			missing = append(missing, ask[j])
-		default:
-			var value T
-			if err := c.take(r.Fetched, names[j], tickets[j], &value); err != nil {
-				b.fail(key, c.fail("get many", names[j], err))
-				continue
-			}
-			out[key] = value
-		}
-	}
-	return missing
+	return ask
 }
 
 // take opens one entry that was read and copies it to the in-process layer.
@@ -128,13 +132,7 @@ func (c *core) take(f store.Fetched, name string, ticket l1.Ticket, dst any) err
 // backend can batch. If some keys failed, the error is a *BatchError that has
 // the error of each; all others are stored.
 func (v View[T]) SetMany(ctx context.Context, values map[string]T) error {
-	b := v.cache.batchOf("set many", func(yield func(string) bool) {
-		for k := range values {
-			if !yield(k) {
-				return
-			}
-		}
-	})
+	b := v.cache.batchOf("set many", len(values), maps.Keys(values))
 	setMany(ctx, v.cache.core, b, values)
 	return newBatchError("set many", b.failed)
 }
@@ -195,7 +193,7 @@ func (c *core) putMany(ctx context.Context, entries []envelope.Sealed) []error {
 // can batch, and returns how many there were, as far as the backend can tell.
 // If some keys failed, the error is a *BatchError.
 func (c *Cache) DeleteMany(ctx context.Context, keys []string) (existed int, err error) {
-	b := c.batchOf("delete many", sliceKeys(keys))
+	b := c.batchOf("delete many", len(keys), slices.Values(keys))
 	existed = c.core.deleteMany(ctx, b)
 	return existed, newBatchError("delete many", b.failed)
 }

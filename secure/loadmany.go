@@ -3,6 +3,7 @@ package secure
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/internal/envelope"
@@ -21,7 +22,7 @@ import (
 func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]T, error)) (map[string]T, error) {
 	c := v.cache.core
 	out := make(map[string]T, len(keys))
-	b := v.cache.batchOf("load many", sliceKeys(keys))
+	b := v.cache.batchOf("load many", len(keys), slices.Values(keys))
 	fills := make(map[string]*filling, len(b.names))
 	for _, name := range b.names {
 		fills[name] = c.startFill(name, c.ttl)

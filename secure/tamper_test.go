@@ -35,7 +35,7 @@ func plantings(t *testing.T, f *fake, c *secure.Cache) map[string][]byte {
 	return map[string][]byte{
 		"a flipped bit": flipped, "a truncated entry": ours[:len(ours)-1], "half an entry": ours[:len(ours)/2], "nothing": {}, "a trailing byte": append(bytes.Clone(ours), 0),
 		"the entry of another key": sealed, "planted plaintext": plain, "a Python frame": frame,
-		"an entry of another tenant": set(open(t, f, func(o *secure.Options) { o.Tenant = "acme" }), "k"),
+		"an entry of another tenant":   set(open(t, f, func(o *secure.Options) { o.Tenant = "acme" }), "k"),
 		"an entry of another key ring": set(open(t, f, func(o *secure.Options) { o.MasterKey = key(t, "9") }), "k"),
 		"an interop/v2 entry":          set(open(t, f, func(o *secure.Options) { o.InteropV2 = true }), "k"),
 		"an entry of another namespace": func() []byte {
