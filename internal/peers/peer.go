@@ -92,9 +92,9 @@ func (p *Peer) stop() {
 }
 
 // call sends request and stores the result of the reply in result, unless that
-// is nil. The error is an *Error. A peer that dies or hangs ends the test.
+// is nil. The error is an *Error if the SDK refused, any other if the peer died,
+// hung or was misused.
 func (p *Peer) call(request map[string]any, result any) error {
-	p.t.Helper()
 	line, err := json.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("peer: %w", err)
@@ -102,21 +102,20 @@ func (p *Peer) call(request map[string]any, result any) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, err := p.in.Write(append(line, '\n')); err != nil {
-		p.t.Fatalf("%s: %v\n%s", p.name, err, p.stderr.String())
+		return fmt.Errorf("%s: %w\n%s", p.name, err, p.stderr.String())
 	}
 	limit := time.NewTimer(callTimeout)
 	defer limit.Stop()
 	select {
 	case line, ok := <-p.lines:
 		if !ok {
-			p.t.Fatalf("%s ended during %v\n%s", p.name, request["op"], p.stderr.String())
+			return fmt.Errorf("%s ended during %v\n%s", p.name, request["op"], p.stderr.String())
 		}
 		return parseReply(line, result)
 	case <-limit.C:
 		_ = p.cmd.Process.Kill()
-		p.t.Fatalf("%s did not answer %v within %v\n%s", p.name, request["op"], callTimeout, p.stderr.String())
+		return fmt.Errorf("%s did not answer %v within %v\n%s", p.name, request["op"], callTimeout, p.stderr.String())
 	}
-	return nil
 }
 
 func parseReply(line []byte, result any) error {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/cachekit-io/cachekit-go/codec"
 	"github.com/cachekit-io/cachekit-go/internal/peers"
@@ -65,6 +66,16 @@ func (g generator) string() string {
 		b.WriteRune(runes[g.IntN(len(runes))])
 	}
 	return b.String()
+}
+
+// key leaves out what no SDK takes in a key.
+func (g generator) key() string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, g.string())
 }
 
 func (g generator) bytes() []byte {

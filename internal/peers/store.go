@@ -59,9 +59,9 @@ type Store struct {
 	name string
 }
 
-// Open builds a store from a PythonStore or RustStore. The error is an *Error.
+// Open builds a store from a PythonStore or RustStore. Here and in what follows,
+// the error is an *Error if the SDK refused.
 func (p *Peer) Open(config any) (*Store, error) {
-	p.t.Helper()
 	text, err := json.Marshal(config)
 	if err != nil {
 		return nil, fmt.Errorf("peer: %w", err)
@@ -85,7 +85,6 @@ func (p *Peer) Open(config any) (*Store, error) {
 // int, int64, uint64, float64, string, []byte, time.Time, UUID, []any,
 // map[string]any and codec.Set.
 func (p *Peer) Key(namespace, operation string, args ...any) (key string, err error) {
-	p.t.Helper()
 	request, err := Op(namespace, operation, args...).request("key")
 	if err != nil {
 		return "", err
@@ -107,7 +106,6 @@ func (e Entry) request(op string) (map[string]any, error) {
 }
 
 func (s *Store) call(op string, e Entry, more map[string]any, result any) error {
-	s.peer.t.Helper()
 	request, err := e.request(op)
 	if err != nil {
 		return err
@@ -121,7 +119,6 @@ func (s *Store) call(op string, e Entry, more map[string]any, result any) error 
 
 // Set stores value, anything that package codec writes. Python takes whole seconds.
 func (s *Store) Set(e Entry, value any, ttl time.Duration) error {
-	s.peer.t.Helper()
 	tagged, err := tagValue(value)
 	if err != nil {
 		return err
@@ -136,7 +133,6 @@ func (s *Store) Set(e Entry, value any, ttl time.Duration) error {
 // Get returns the value that the peer reads, as the canonical MessagePack
 // document of what its SDK returned.
 func (s *Store) Get(e Entry) (doc []byte, found bool, err error) {
-	s.peer.t.Helper()
 	return s.get("get", e)
 }
 
@@ -154,14 +150,12 @@ func (s *Store) get(op string, e Entry) (doc []byte, found bool, err error) {
 
 // Delete removes the entry.
 func (s *Store) Delete(e Entry) error {
-	s.peer.t.Helper()
 	return s.call("delete", e, nil, nil)
 }
 
 // Auto makes the Python peer store value in auto mode, under a key and in a frame
 // of its own, as the result of a function of the namespace.
 func (s *Store) Auto(namespace string, value any, args ...any) error {
-	s.peer.t.Helper()
 	tagged, err := tagValue(value)
 	if err != nil {
 		return err
@@ -177,7 +171,6 @@ func (s *Store) Auto(namespace string, value any, args ...any) error {
 // RawSet stores bytes under a key through the Python peer's backend alone. A ttl
 // of 0 is none.
 func (s *Store) RawSet(key string, value []byte, ttl time.Duration) error {
-	s.peer.t.Helper()
 	more := map[string]any{"value": hex.EncodeToString(value)}
 	if ttl > 0 {
 		more["ttl"] = int64(ttl / time.Second)
@@ -187,7 +180,6 @@ func (s *Store) RawSet(key string, value []byte, ttl time.Duration) error {
 
 // RawGet returns the bytes under a key from the Python peer's backend alone.
 func (s *Store) RawGet(key string) (value []byte, found bool, err error) {
-	s.peer.t.Helper()
 	var reply struct {
 		Found bool `json:"found"`
 		Value struct {
@@ -204,7 +196,6 @@ func (s *Store) RawGet(key string) (value []byte, found bool, err error) {
 // RawDelete removes a key through the Python peer's backend alone and reports
 // whether it was there.
 func (s *Store) RawDelete(key string) (existed bool, err error) {
-	s.peer.t.Helper()
 	err = s.call("raw_delete", Key(key), nil, &existed)
 	return existed, err
 }
@@ -220,7 +211,6 @@ type Stats struct {
 
 // Stats returns the counters of a Rust store.
 func (s *Store) Stats() (stats Stats, err error) {
-	s.peer.t.Helper()
 	err = s.peer.call(map[string]any{"op": "stats", "store": s.name}, &stats)
 	return stats, err
 }
