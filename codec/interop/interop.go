@@ -9,14 +9,20 @@
 //
 // # Arguments
 //
-// The model is closed: nil, booleans, integers from -2^63 to 2^64-1, finite
-// floats (an integral one equals the integer), UTF-8 strings, []byte and byte
-// arrays, time.Time (whole microseconds, rounded down), slices and arrays, maps
-// with string keys, structs (one map argument, fields named by the tags
-// `msgpack` or `json`), [codec.Set], pointers to these, and types that implement
-// encoding.TextMarshaler, which count as their text (a UUID type as its
-// lower-case hyphenated form). Anything else is a *codec.TypeError that names
-// the argument and shows nothing of its value.
+// The model is closed: nil, booleans, integers from -2^63 to 2^64-1 (*big.Int
+// too), finite floats (an integral one equals the integer), UTF-8 strings,
+// []byte and byte arrays, time.Time (whole microseconds, rounded down), slices
+// and arrays, maps with string keys, structs, [codec.Set], pointers to these,
+// and types that implement encoding.TextMarshaler, which count as their text (a
+// UUID type as its lower-case hyphenated form). Anything else is a
+// *codec.TypeError that names the argument and shows nothing of its value.
+//
+// A struct is one map argument: its exported fields, named by the tags
+// `msgpack` or `json`. Other fields are no part of the key; a struct that has
+// only such, or that embeds the TextMarshaler whose text would stand for all of
+// it, is refused, because different arguments would share a key. Nil pointers,
+// slices and maps are nil, which is another argument than an empty list or map;
+// a nil Set is the empty set.
 //
 // Programs agree on an operation's name and on the number, order and types of
 // its arguments as they would on the name of a queue.
