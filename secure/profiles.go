@@ -26,7 +26,8 @@ var (
 // (ciphertext only), stale-while-revalidate on, encryption not negotiable.
 //
 // It needs a backend and a master key, both from opts or from the environment.
-// ctx bounds the construction alone. The error is ErrConfig, or the backend's.
+// ctx bounds the construction alone. The error is ErrConfig, or ErrUnavailable
+// if a backend that the environment selects does not answer.
 //
 // When the backend cannot be reached, Get, Set and Delete return
 // ErrUnavailable; GetOrLoad runs the loader, returns its value and reports the

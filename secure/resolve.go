@@ -2,6 +2,7 @@ package secure
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -50,7 +51,7 @@ type resolved struct {
 func resolveBackend(ctx context.Context, p profile, o *Options) (resolved, error) {
 	switch b := defaultBackend.Load(); {
 	case p.ownBackend:
-		return resolved{}, notYet("CachekitIO")
+		return resolved{}, misconfigured("the %s profile: %w", p.name, errNoCachekitIO)
 	case o.Backend != nil:
 		return resolved{backend: o.Backend}, nil
 	case b != nil:
@@ -61,7 +62,11 @@ func resolveBackend(ctx context.Context, p profile, o *Options) (resolved, error
 		return resolved{}, err
 	}
 	b, err := open(ctx, name, value)
-	if err != nil {
+	var down *backends.Error
+	switch {
+	case errors.As(err, &down):
+		return resolved{}, fmt.Errorf("secure: the backend of %s: %w", name, classify(err))
+	case err != nil:
 		return resolved{}, misconfigured("%s: %w", name, err)
 	}
 	return resolved{backend: b, owned: true}, nil
@@ -95,20 +100,21 @@ func selected() (name, value string, err error) {
 func open(ctx context.Context, selector, value string) (backends.Backend, error) {
 	switch selector {
 	case envAPIKey:
-		return nil, notYet("CachekitIO")
+		return nil, errNoCachekitIO
 	case envMemcached:
-		return nil, notYet("Memcached")
+		return nil, errNoMemcached
 	case envFile:
 		return filebackend.Open(value, nil)
 	}
 	return redisbackend.Open(ctx, value, nil)
 }
 
-// notYet refuses a storage that the environment may select but that this
-// version has no backend for, rather than pass over the selector.
-func notYet(storage string) error {
-	return fmt.Errorf("%w: this version has no %s backend", ErrConfig, storage)
-}
+// Storages that the environment may select but that this version has no backend
+// for are refused rather than passed over.
+var (
+	errNoCachekitIO = errors.New("this version has no CachekitIO backend")
+	errNoMemcached  = errors.New("this version has no Memcached backend")
+)
 
 // resolveKeyring finds the master keys: options, then environment.
 func resolveKeyring(ctx context.Context, o *Options) (*keys.Keyring, error) {
