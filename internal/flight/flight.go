@@ -4,16 +4,16 @@
 // A load runs in a goroutine of its own, with the values of its first caller's
 // context but neither that caller's deadline nor its cancellation: a caller who
 // leaves fails nobody else. When all have left, the load goes on, so that its
-// result reaches the cache, until it returns or its timeout ends its context. A
-// load that panics or calls runtime.Goexit becomes an error for every waiter,
-// and the key can be loaded again at once. No lock is held while a load runs.
+// result reaches the cache, until it returns; its timeout ends its context. A
+// load that ignores its context blocks its own key and no other. A load that
+// panics or calls runtime.Goexit becomes an error for every waiter, and the key
+// can be loaded again at once. No lock is held while code of a caller runs.
 package flight
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -31,6 +31,9 @@ var (
 	ErrGoexit = errors.New("flight: the load ended its goroutine without returning")
 	// ErrClosed is returned for loads that are asked for after Close.
 	ErrClosed = errors.New("flight: closed")
+	// ErrRecursive is returned to a load that asks for a key which it is
+	// loading for the second time already.
+	ErrRecursive = errors.New("flight: the load of a key asks for the same key again and again")
 )
 
 // PanicError is what the waiters of a load that panicked get. Its text names
@@ -46,6 +49,9 @@ type PanicError struct {
 func (e *PanicError) Error() string {
 	return fmt.Sprintf("flight: the load panicked with a %T", e.Value)
 }
+
+// GoString is Error, so that %#v does not show the value either.
+func (e *PanicError) GoString() string { return e.Error() }
 
 // Unwrap returns the panic value if it is an error.
 func (e *PanicError) Unwrap() error {
@@ -74,13 +80,6 @@ type Group[V any] struct {
 	cancel context.CancelFunc
 }
 
-// call is one load. value and err are set before done is closed.
-type call[V any] struct {
-	done  chan struct{}
-	value V
-	err   error
-}
-
 // New returns a group without loads.
 func New[V any](opts *Options) *Group[V] {
 	o := Options{Timeout: DefaultTimeout, MaxBackground: DefaultMaxBackground}
@@ -95,46 +94,39 @@ func New[V any](opts *Options) *Group[V] {
 	return g
 }
 
-// inside marks the contexts of loads, so that a load that asks for a key that
-// it, or a load around it, is loading does not wait for itself.
-type inside struct {
-	call  any
-	outer *inside
-}
-
-type insideKey struct{}
-
-func isInside(ctx context.Context, call any) bool {
-	in, _ := ctx.Value(insideKey{}).(*inside)
-	for ; in != nil; in = in.outer {
-		if in.call == call {
-			return true
-		}
-	}
-	return false
-}
-
 // Do returns what load returns for key, running it unless a load of key is
 // under way, and whether the result came from somebody else's. It returns early
-// with ctx's error when ctx ends.
+// with ctx's error when ctx ends, and starts nothing if it has ended.
 //
-// A load that calls Do for its own key, with the context it was given, runs the
-// inner load directly instead of waiting for itself.
+// A load that calls Do, with the context it was given, for a key whose load
+// waits for it - its own key, or one in a circle of loads of this group - runs
+// the inner load directly instead; a second time is ErrRecursive.
 func (g *Group[V]) Do(ctx context.Context, key string, load func(ctx context.Context) (V, error)) (v V, shared bool, err error) {
-	c, started, err := g.start(ctx, key, load, nil)
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return v, false, err
 	}
-	if !started && isInside(ctx, c) {
-		v, err = load(ctx)
+	in := insideOf(ctx)
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return v, false, ErrClosed
+	}
+	c, entered := g.join(key)
+	circle := !entered && g.circle(in, c)
+	if !circle {
+		g.wait(in, c)
+	}
+	g.mu.Unlock()
+	if circle {
+		v, err = nested(g, ctx, in, load, c)
 		return v, false, err
 	}
-	select {
-	case <-c.done:
-		return c.value, !started, c.err
-	case <-ctx.Done():
-		return v, false, ctx.Err()
+	if entered {
+		go g.run(ctx, in, c, load, nil)
 	}
+	v, err = c.await(ctx)
+	g.unwait(in, c)
+	return v, !entered, err
 }
 
 // Go starts load for key in the background, unless a load of key is under way
@@ -147,78 +139,18 @@ func (g *Group[V]) Go(ctx context.Context, key string, load func(ctx context.Con
 		return false
 	}
 	release := func() { <-g.slots }
-	_, started, err := g.start(ctx, key, load, release)
-	if !started || err != nil {
+	g.mu.Lock()
+	entered, c := false, (*call[V])(nil)
+	if !g.closed {
+		c, entered = g.join(key)
+	}
+	g.mu.Unlock()
+	if !entered {
 		release()
 		return false
 	}
+	go g.run(ctx, nil, c, load, release)
 	return true
-}
-
-// start returns the load of key that is under way, or starts one. after, if not
-// nil, is called when a started load has ended.
-func (g *Group[V]) start(ctx context.Context, key string, load func(ctx context.Context) (V, error), after func()) (c *call[V], started bool, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed {
-		return nil, false, ErrClosed
-	}
-	c, started = g.join(key)
-	if started {
-		g.wg.Add(1)
-		go g.run(context.WithoutCancel(ctx), []string{key}, []*call[V]{c}, func(ctx context.Context) { c.value, c.err = load(ctx) }, after)
-	}
-	return c, started, nil
-}
-
-// join returns the load of key that is under way, or enters a new one. It is
-// called with the group locked.
-func (g *Group[V]) join(key string) (c *call[V], entered bool) {
-	if c, ok := g.calls[key]; ok {
-		return c, false
-	}
-	c = &call[V]{done: make(chan struct{})}
-	g.calls[key] = c
-	return c, true
-}
-
-// run runs the load of the calls, which have the keys, to its end, however it
-// ends.
-func (g *Group[V]) run(ctx context.Context, keys []string, calls []*call[V], load func(ctx context.Context), after func()) {
-	ctx, cancel := context.WithTimeout(ctx, g.timeout)
-	stop := context.AfterFunc(g.ctx, cancel)
-	for _, c := range calls {
-		outer, _ := ctx.Value(insideKey{}).(*inside)
-		ctx = context.WithValue(ctx, insideKey{}, &inside{call: c, outer: outer})
-	}
-	returned := false
-	defer func() {
-		if !returned {
-			err := ErrGoexit
-			if r := recover(); r != nil {
-				err = &PanicError{r, debug.Stack()}
-			}
-			for _, c := range calls {
-				c.err = err
-			}
-		}
-		stop()
-		cancel()
-		g.mu.Lock()
-		for _, key := range keys {
-			delete(g.calls, key)
-		}
-		g.mu.Unlock()
-		for _, c := range calls {
-			close(c.done)
-		}
-		if after != nil {
-			after()
-		}
-		g.wg.Done()
-	}()
-	load(ctx)
-	returned = true
 }
 
 // Close ends the contexts of all loads, waits for them and refuses new ones.
