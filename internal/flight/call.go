@@ -45,7 +45,9 @@ func (g *Group[V]) run(ctx context.Context, in *inside, c *call[V], load func(ct
 func (g *Group[V]) end(calls ...*call[V]) {
 	g.mu.Lock()
 	for _, c := range calls {
-		delete(g.calls, c.key)
+		if g.calls[c.key] == c { // it may have been forgotten
+			delete(g.calls, c.key)
+		}
 	}
 	g.mu.Unlock()
 	for _, c := range calls {

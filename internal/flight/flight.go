@@ -153,6 +153,15 @@ func (g *Group[V]) Go(ctx context.Context, key string, load func(ctx context.Con
 	return true
 }
 
+// Forget lets the next Do of key start a load of its own beside the one that is
+// under way, if there is one: that one may have read what has since been
+// overwritten. Those who wait for it already get its result.
+func (g *Group[V]) Forget(key string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.calls, key)
+}
+
 // Close ends the contexts of all loads, waits for them and refuses new ones.
 // Loads that ignore their context are waited for too. It must not be called
 // from a load.

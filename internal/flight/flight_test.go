@@ -100,6 +100,33 @@ func TestABlockedLoadBlocksItsKeyOnly(t *testing.T) {
 	})
 }
 
+// Who asks after a write does not get what a load read before it.
+func TestForgottenLoadsAreNotJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := flight.New[string](nil)
+		load := func(value string) func(context.Context) (string, error) {
+			return func(context.Context) (string, error) { time.Sleep(2 * time.Second); return value, nil }
+		}
+		do := func(value, want string) {
+			if v, _, err := g.Do(t.Context(), "k", load(value)); v != want || err != nil {
+				t.Errorf("got %q, %v; want %q", v, err, want)
+			}
+		}
+		g.Forget("k")
+		go do("old", "old")
+		synctest.Wait()
+		go do("", "old")
+		synctest.Wait()
+		g.Forget("k")
+		time.Sleep(time.Second)
+		go do("new", "new")
+		time.Sleep(3 * time.Second / 2) // the old load has ended, the new one has not
+		do("", "new")
+		do("newest", "newest")
+		g.Close()
+	})
+}
+
 func TestBackgroundLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := flight.New[int](&flight.Options{MaxBackground: 3})
