@@ -38,30 +38,36 @@ type TimeOfDay struct {
 
 // String returns the time as 15:04:05, with microseconds and offset where it
 // has them.
-func (t TimeOfDay) String() string { return t.time().Format(t.layout()) }
+func (t TimeOfDay) String() string {
+	layout := "15:04:05"
+	if t.Microsecond != 0 {
+		layout += ".000000"
+	}
+	if t.Zoned {
+		return formatZoned(t.time(), layout)
+	}
+	return t.time().Format(layout)
+}
 
 func (t TimeOfDay) time() time.Time {
 	zone := time.FixedZone("", int(t.Offset/time.Second))
 	return time.Date(2000, 1, 1, t.Hour, t.Minute, t.Second, t.Microsecond*1000, zone)
 }
 
-func (t TimeOfDay) layout() string {
-	layout := "15:04:05"
-	if t.Microsecond != 0 {
-		layout += ".000000"
+// formatZoned adds the offset, with seconds only in the zones that have them, as
+// Python writes it and can read it: less than a day.
+func formatZoned(t time.Time, layout string) string {
+	_, seconds := t.Zone()
+	switch {
+	case seconds <= -86400 || seconds >= 86400:
+		return t.UTC().Format(layout + "-07:00")
+	case seconds%60 == 0:
+		return t.Format(layout + "-07:00")
+	case -60 < seconds && seconds < 0:
+		// For these, time.Format writes +00:00:-05.
+		return fmt.Sprintf("%s-00:00:%02d", t.Format(layout), -seconds)
 	}
-	if t.Zoned {
-		layout += offsetLayout(int(t.Offset / time.Second))
-	}
-	return layout
-}
-
-// offsetLayout has seconds only for the zones that do, as Python writes them.
-func offsetLayout(seconds int) string {
-	if seconds%60 != 0 {
-		return "-07:00:00"
-	}
-	return "-07:00"
+	return t.Format(layout + "-07:00:00")
 }
 
 // formatTime writes t as Python's isoformat does: whole microseconds, rounded
@@ -71,8 +77,7 @@ func formatTime(t time.Time) string {
 	if t.Nanosecond() >= 1000 {
 		layout += ".000000"
 	}
-	_, offset := t.Zone()
-	return t.Format(layout + offsetLayout(offset))
+	return formatZoned(t, layout)
 }
 
 func appendSentinel(dst []byte, kind, text string) []byte {
