@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,11 +15,18 @@ import (
 	"github.com/cachekit-io/cachekit-go/internal/peers"
 )
 
-// generator makes arguments and values at random. A failing test prints its seed.
+// generator makes arguments and values at random. A failing test prints its seed,
+// which CACHEKIT_TEST_SEED repeats.
 type generator struct{ *rand.Rand }
 
 func newGenerator(t testing.TB) generator {
 	seed := rand.Uint64()
+	if text := os.Getenv("CACHEKIT_TEST_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("seed of the random cases: %d", seed)
@@ -86,13 +95,14 @@ func (g generator) bytes() []byte {
 	return b
 }
 
-// time is between the years 1901 and 2100, in any zone, down to nanoseconds.
+// time is between the years 1901 and 2100, in any zone (a few minutes from UTC,
+// to the second, as before 1900), down to nanoseconds.
 func (g generator) time() time.Time {
 	t := time.Unix(g.Int64N(6_250_000_000)-2_150_000_000, g.Int64N(1e9))
 	if g.IntN(3) == 0 {
 		t = t.Truncate(time.Second)
 	}
-	return t.In(time.FixedZone("", 60*(g.IntN(28*60)-14*60)))
+	return t.In(time.FixedZone("", pick(g, 0, 1, 60, 60)*(g.IntN(28*60)-14*60)))
 }
 
 func (g generator) uuid() peers.UUID {

@@ -20,9 +20,6 @@ type UUID string
 // MarshalText returns the lower-case form, which is what interop keys hash.
 func (u UUID) MarshalText() ([]byte, error) { return []byte(strings.ToLower(string(u))), nil }
 
-// isoTime is the form of Python's isoformat that all its versions parse.
-const isoTime = "2006-01-02T15:04:05.000000-07:00"
-
 func tag(name, body string) map[string]any { return map[string]any{"$" + name: body} }
 
 // tagArguments writes arguments as tagged JSON (python/tagged.py).
@@ -49,7 +46,8 @@ func tagValue(v any) (any, error) {
 	return tagItem(plain, func(v any) (any, error) {
 		switch v := v.(type) {
 		case time.Time:
-			return tag("datetime", v.Format(isoTime)), nil
+			text, err := isoTime(v)
+			return tag("datetime", text), err
 		case codec.Date:
 			return tag("date", v.String()), nil
 		case codec.TimeOfDay:
@@ -57,6 +55,19 @@ func tagValue(v any) (any, error) {
 		}
 		return nil, errUntagged
 	})
+}
+
+// isoTime is the text of t in its document.
+func isoTime(t time.Time) (string, error) {
+	doc, err := codec.Marshal(t)
+	if err != nil {
+		return "", err
+	}
+	var sentinel struct {
+		Value string `msgpack:"value"`
+	}
+	err = codec.Unmarshal(doc, &sentinel)
+	return sentinel.Value, err
 }
 
 var errUntagged = errors.New("no tag for it")
