@@ -8,4 +8,4 @@ time=${1:-1s}
 
 $go test -run '^$' -bench . -benchtime "$time" \
 	./internal/envelope ./codec/... ./l1 ./internal/flight ./backends/... ./secure
-CACHEKIT_INTEROP_RUST=1 $go test -run '^$' -bench 'Python|Rust' -benchtime 1x ./internal/peers
+$go test -tags interop -run '^$' -bench 'Python|Rust' -benchtime 1x ./internal/peers
