@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,6 +96,20 @@ func waitQueued(t *testing.T) {
 	<-time.After(50 * time.Millisecond)
 }
 
+// warm makes the pool hold several idle connections.
+func warm(t *testing.T, b *redisbackend.Backend) {
+	t.Helper()
+	testenv.Poll(t, 10*time.Second, "several idle connections", func() bool {
+		var calls sync.WaitGroup
+		for range 8 {
+			calls.Go(func() { _ = b.Set(context.Background(), "warm", nil, time.Minute) })
+		}
+		calls.Wait()
+		n, err := strconv.Atoi(b.Health(t.Context()).Details["connections"])
+		return err == nil && n >= 4
+	})
+}
+
 // settle waits until the proxy has delivered what it held back.
 func settle(t *testing.T, p *testenv.FaultProxy) {
 	t.Helper()
@@ -114,10 +130,12 @@ func TestNewerWriteOfTheSameBackendWinsWithThreadedReads(t *testing.T) {
 	b := open(t, s.URL(), nil)
 	for i := range 20 {
 		key := fmt.Sprintf("k%d", i)
+		warm(t, b)
 		s.Pause()
 		quick(t, true, func(ctx context.Context) error { return b.Set(ctx, key, []byte("old"), time.Minute) })
 		done := make(chan error, 1)
 		go func() { done <- b.Set(context.Background(), key, []byte("newer"), time.Minute) }()
+		waitQueued(t)
 		s.Resume()
 		if err := <-done; err != nil {
 			t.Fatal(err)

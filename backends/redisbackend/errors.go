@@ -69,10 +69,11 @@ var (
 
 // fail turns an error of go-redis into one of the contract.
 func fail(ctx context.Context, op string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var known *backends.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, redis.Nil):
 		return backends.ErrNotFound
 	case errors.Is(err, backends.ErrNotFound), errors.Is(err, backends.ErrLocked), errors.As(err, &known):

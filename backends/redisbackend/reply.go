@@ -1,12 +1,14 @@
 package redisbackend
 
 import (
+	"bytes"
 	"io"
 	"strconv"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
+
+var crlf = []byte("\r\n")
 
 // reply receives the raw answer to a command whose result is one or several
 // bulk strings, and bounds it before anything is allocated: go-redis's own
@@ -23,18 +25,13 @@ type reply struct {
 	size   int // of the bulk string that comes next, -1 if none does
 	err    error
 	first  [1][]byte
+	header [24]byte // room for a usual line
 }
 
 func newReply(limit, want int) *reply {
 	r := &reply{limit: limit, want: want, size: -1}
-	r.values = r.first[:0]
+	r.values, r.line = r.first[:0], r.header[:0]
 	return r
-}
-
-// reset makes r ready for a second attempt.
-func (r *reply) reset() {
-	*r = reply{limit: r.limit, want: r.want, size: -1}
-	r.values = r.first[:0]
 }
 
 // result returns the only value of a bare reply.
@@ -53,12 +50,12 @@ func (r *reply) result() ([]byte, error) {
 // Write takes the type line of an element and the line ends.
 func (r *reply) Write(p []byte) (int, error) {
 	r.line = append(r.line, p...)
-	text, ended := strings.CutSuffix(string(r.line), "\r\n")
+	text, ended := bytes.CutSuffix(r.line, crlf)
 	if !ended {
 		return len(p), nil
 	}
 	r.line = r.line[:0]
-	if err := r.element(text); err != nil {
+	if err := r.element(string(text)); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -123,7 +120,7 @@ func (r *reply) ReadFrom(src io.Reader) (int64, error) {
 	if err != nil {
 		return int64(n), err
 	}
-	if string(value[n-2:]) != "\r\n" {
+	if !bytes.Equal(value[n-2:], crlf) {
 		return int64(n), errReply
 	}
 	return int64(n), r.add(value[: n-2 : n-2])
