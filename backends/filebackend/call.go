@@ -25,7 +25,10 @@ const (
 
 // proceed is called right before the step that takes effect, under the lock of
 // the file; if it returns false, the step must not be taken.
-func (a *attempt) proceed() bool { return a.state.CompareAndSwap(undecided, proceeding) }
+// A call that cannot be abandoned has no attempt.
+func (a *attempt) proceed() bool {
+	return a == nil || a.state.CompareAndSwap(undecided, proceeding)
+}
 
 func (a *attempt) abandon() { a.state.CompareAndSwap(undecided, abandoned) }
 
@@ -41,19 +44,18 @@ func call[T any](ctx context.Context, b *Backend, op, key string, f func(a *atte
 	if err := backends.CheckKey(key); err != nil {
 		return zero, err
 	}
-	return perform(ctx, b, op, func(a *attempt) (T, error) { return f(a, fileName(key)) }, inputs...)
+	return perform(ctx, b, op, fileName(key), f, inputs...)
 }
 
-// perform is call without a key.
-func perform[T any](ctx context.Context, b *Backend, op string, f func(a *attempt) (T, error), inputs ...*[]byte) (T, error) {
+// perform is call for a name.
+func perform[T any](ctx context.Context, b *Backend, op, name string, f func(a *attempt, name string) (T, error), inputs ...*[]byte) (T, error) {
 	var zero T
 	if err := b.acquire(); err != nil {
 		return zero, err
 	}
-	a := new(attempt)
 	if ctx.Done() == nil {
 		defer b.release()
-		v, err := f(a)
+		v, err := f(nil, name)
 		return v, wrap(op, err)
 	}
 	select {
@@ -69,11 +71,11 @@ func perform[T any](ctx context.Context, b *Backend, op string, f func(a *attemp
 		v   T
 		err error
 	}
-	done := make(chan result, 1)
+	a, done := new(attempt), make(chan result, 1)
 	go func() {
 		defer b.release()
 		defer func() { <-b.slots }()
-		v, err := f(a)
+		v, err := f(a, name)
 		done <- result{v, err}
 	}()
 	select {

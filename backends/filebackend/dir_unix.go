@@ -242,7 +242,13 @@ func (d *dir) remove(name string) error {
 	return unix.Unlinkat(d.fd, name, 0)
 }
 
-func (d *dir) sync() error { return unix.Fsync(d.fd) }
+// sync makes what was renamed or removed survive a power cut.
+func (d *dir) sync() error {
+	if err := d.pass(); err != nil {
+		return err
+	}
+	return unix.Fsync(d.fd)
+}
 
 // walkBatch is how many names walk reads at a time.
 const walkBatch = 256

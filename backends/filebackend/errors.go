@@ -24,10 +24,13 @@ var (
 // wrap gives an error its kind. Of an operating system's error only the number
 // is kept: a path would hold the name of the file, which stands for the key.
 func wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var number syscall.Errno
 	kind := backends.Transient
 	switch {
-	case err == nil, errors.Is(err, backends.ErrNotFound), errors.Is(err, backends.ErrLocked),
+	case errors.Is(err, backends.ErrNotFound), errors.Is(err, backends.ErrLocked),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, errTooLarge):

@@ -13,13 +13,15 @@ import (
 var healthName = fileName("__health_check__")
 
 // Health writes, reads back and removes a file. Details are the directory
-// ("dir"), and, once this process has counted them, "entries" and "bytes", with
-// "max_bytes" if there is a bound.
+// ("dir"), "max_bytes" if there is a bound, and "entries" and "bytes" as far as
+// this process knows, once it has counted them.
 func (b *Backend) Health(ctx context.Context) backends.Health {
 	start := time.Now()
 	h := backends.Health{BackendType: backendType, Details: map[string]string{"dir": b.dir.path}}
 	if h.Err = ctx.Err(); h.Err == nil {
-		_, h.Err = perform(ctx, b, "health", func(*attempt) (struct{}, error) { return struct{}{}, b.roundTrip() })
+		_, h.Err = perform(ctx, b, "health", healthName, func(_ *attempt, name string) (struct{}, error) {
+			return struct{}{}, b.roundTrip(b.tempName(name))
+		})
 	}
 	h.Latency, h.OK = max(time.Since(start), 1), h.Err == nil
 	if b.opts.bounded() {
@@ -32,8 +34,7 @@ func (b *Backend) Health(ctx context.Context) backends.Health {
 	return h
 }
 
-func (b *Backend) roundTrip() error {
-	temp := b.tempName(healthName)
+func (b *Backend) roundTrip(temp string) error {
 	if err := b.create(temp, newHeader(1), nil, false); err != nil {
 		return err
 	}
