@@ -129,7 +129,9 @@ func TestLoadsContextIsTheGroups(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	before := runtime.NumGoroutine()
+	ended := make(chan struct{})
 	g.Do(ctx, "k", func(ctx context.Context) (int, error) {
+		defer close(ended)
 		if n := runtime.NumGoroutine(); n > before+1 {
 			t.Errorf("%d goroutines for one load", n-before)
 		}
@@ -144,6 +146,7 @@ func TestLoadsContextIsTheGroups(t *testing.T) {
 		}
 		return 0, nil
 	})
+	<-ended // the caller has left already
 }
 
 func TestTimeoutBoundsTheLoad(t *testing.T) {
