@@ -170,9 +170,13 @@ func checkDecrypted(c struct {
 	if err := same("plaintext", doc, c.Plaintext); err != nil {
 		return err
 	}
-	if c.Reader == "bytestorage" {
+	switch c.Reader {
+	case "bytestorage":
 		_, _, err := container.OpenByteStorage(doc, 0)
 		return classified(err, c.Outcome, containerClasses)
+	case "codec":
+	default:
+		return fmt.Errorf("the reader %q is unknown to this program", c.Reader)
 	}
 	var v any
 	err = codec.Unmarshal(doc, &v)
