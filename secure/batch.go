@@ -158,7 +158,7 @@ func setMany[T any](ctx context.Context, c *core, b *batch, values map[string]T)
 			b.fail(b.keys[i], c.fail("set many", name, err))
 			continue
 		}
-		defer c.order.end(name)
+		defer c.wrote(name)
 		entries, keys = append(entries, sealed), append(keys, b.keys[i])
 	}
 	for i, err := range c.putMany(ctx, entries) {
@@ -178,7 +178,13 @@ func (c *core) putMany(ctx context.Context, entries []envelope.Sealed) []error {
 	for i, e := range entries {
 		tickets[i] = c.l1.Begin(e.Key())
 	}
-	errs := c.store.PutMany(ctx, entries, c.ttl)
+	var errs []error
+	defer func() {
+		for i := len(errs); i < len(entries); i++ { // the backend panicked
+			c.l1.Abort(tickets[i], entries[i].Key())
+		}
+	}()
+	errs = c.store.PutMany(ctx, entries, c.ttl)
 	for i, e := range entries {
 		if errs[i] != nil {
 			c.l1.Abort(tickets[i], e.Key())
@@ -216,7 +222,7 @@ func (c *core) deleteMany(ctx context.Context, b *batch) (existed int) {
 			b.fail(b.keys[i], c.fail("delete many", name, err))
 			continue
 		}
-		defer c.order.end(name)
+		defer c.wrote(name)
 		if c.l1 != nil {
 			ticket := c.l1.Begin(name)
 			defer c.l1.Abort(ticket, name)

@@ -184,7 +184,7 @@ func (c *core) set(ctx context.Context, name string, value any, ttl time.Duratio
 	if err := c.order.write(ctx, name); err != nil {
 		return err
 	}
-	defer c.order.end(name)
+	defer c.wrote(name)
 	return c.put(ctx, sealed, ttl)
 }
 
@@ -195,10 +195,16 @@ func (c *core) put(ctx context.Context, sealed envelope.Sealed, ttl time.Duratio
 		return c.store.Put(ctx, sealed, ttl)
 	}
 	ticket := c.l1.Begin(sealed.Key())
+	stored := false
+	defer func() { // a backend may panic too
+		if !stored {
+			c.l1.Abort(ticket, sealed.Key())
+		}
+	}()
 	if err := c.store.Put(ctx, sealed, ttl); err != nil {
-		c.l1.Abort(ticket, sealed.Key())
 		return err
 	}
+	stored = true
 	c.l1.Commit(ticket, sealed.Key(), local{sealed: sealed, kind: localSealed}, c.lifeOfWrite(ttl))
 	return nil
 }
@@ -206,6 +212,7 @@ func (c *core) put(ctx context.Context, sealed envelope.Sealed, ttl time.Duratio
 // keep stores an entry of a cache that has nothing but its in-process layer.
 func (c *core) keep(name string, v local, ttl time.Duration) error {
 	c.counts.sets.Add(1)
+	defer c.flights.Forget(name)
 	if !c.l1.Put(name, v, c.lifeOfWrite(ttl)) {
 		return ErrTooLarge
 	}
@@ -220,12 +227,13 @@ func (c *core) delete(ctx context.Context, name string) (bool, error) {
 	if c.store == nil {
 		v, _, ok := c.l1.Get(name)
 		c.l1.Invalidate(name)
+		c.flights.Forget(name)
 		return ok && v.kind != localAbsent, nil
 	}
 	if err := c.order.write(ctx, name); err != nil {
 		return false, err
 	}
-	defer c.order.end(name)
+	defer c.wrote(name)
 	if c.l1 == nil {
 		return c.store.Delete(ctx, name)
 	}
@@ -243,4 +251,11 @@ func (c *core) exists(ctx context.Context, name string) (bool, error) {
 		return ok && v.kind != localAbsent, nil
 	}
 	return c.store.Exists(ctx, name)
+}
+
+// wrote ends an explicit write. Who asks from now on does not share a load that
+// began before.
+func (c *core) wrote(name string) {
+	c.order.end(name)
+	c.flights.Forget(name)
 }
