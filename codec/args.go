@@ -144,8 +144,8 @@ func encodeSet(e *encoder, dst []byte, v reflect.Value) ([]byte, error) {
 	return out, nil
 }
 
-// opaque reports whether values of the struct type t all make the same argument:
-// it has fields, and none of them is exported.
+// opaque reports whether values of the struct type t all encode alike: it has
+// fields, and none of them is exported.
 func opaque(t reflect.Type, fields []field) bool {
 	if len(fields) > 0 {
 		return false

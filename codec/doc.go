@@ -14,8 +14,8 @@
 // [time.Time], [Date] and [TimeOfDay] are written as the sentinel maps that the
 // other SDKs revive. Other types that implement encoding.TextMarshaler are
 // strings. Channels, functions and complex numbers, NaN and the infinities,
-// strings that are not UTF-8 and values nested deeper than [MaxDepth] are
-// refused.
+// strings that are not UTF-8, structs without exported fields and values nested
+// deeper than [MaxDepth] are refused.
 //
 // # Reading
 //

@@ -351,8 +351,8 @@ func encodeStruct(t reflect.Type) encodeFunc {
 	}
 	same := opaque(t, fields)
 	return func(e *encoder, dst []byte, v reflect.Value) (_ []byte, err error) {
-		if same && e.args {
-			return dst, refusal(t, "it has no exported fields: it would be the same argument whatever it holds")
+		if same {
+			return dst, refusal(t, "it has no exported fields: nothing of it would be stored")
 		}
 		if err := e.enter(t); err != nil {
 			return dst, err

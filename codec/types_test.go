@@ -17,6 +17,9 @@ type node struct {
 	Kids []*node `msgpack:"kids"`
 }
 
+// namedTime has none of the methods of time.Time, and no exported field.
+type namedTime time.Time
+
 func TestTypesThatCannotBeStored(t *testing.T) {
 	loop := &node{Name: "a"}
 	loop.Next = loop
@@ -35,7 +38,7 @@ func TestTypesThatCannotBeStored(t *testing.T) {
 		"string that is not UTF-8": "\xff", "key that is not UTF-8": map[string]int{"\xff": 1},
 		"struct keys": map[struct{ A int }]int{{1}: 1}, "float keys": map[float64]int{1: 1},
 		"a list that is its own element": loop, "a slice that is its own element": cyclic, "a pointer to itself": pointers,
-		"one level too deep": deep, "ext": codec.Ext{Type: 1}, "set": codec.Set{1},
+		"one level too deep": deep, "a struct without exported fields": struct{ a int }{1}, "a named time": namedTime(instant), "ext": codec.Ext{Type: 1}, "set": codec.Set{1},
 		"year 10000": time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), "no date": codec.Date{}, "31 February": codec.Date{Year: 2024, Month: 2, Day: 31},
 		"25 o'clock": codec.TimeOfDay{Hour: 25}, "two keys of one text": map[any]int{1: 1, "1": 2},
 	} {

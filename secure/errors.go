@@ -22,9 +22,10 @@ var (
 	// AES-GCM cannot tell these apart. It is a security event, never a miss.
 	ErrAuth = errors.New("entry failed authentication: it was tampered with, moved, " +
 		"sealed under another key, tenant or mode, or written by a client that does not encrypt")
-	// ErrMalformed: the entry authenticated, but it is not one well-formed
-	// MessagePack document within the bounds.
-	ErrMalformed = errors.New("authenticated entry is malformed")
+	// ErrMalformed: the entry authenticated (or the cache has
+	// Options.Plaintext), but it is not one well-formed MessagePack document
+	// within the bounds.
+	ErrMalformed = errors.New("entry is malformed")
 	// ErrType: the value does not fit its Go type, on the way in or out.
 	ErrType = errors.New("value does not fit the Go type")
 	// ErrUnavailable: the backend could not be reached or did not answer. The
