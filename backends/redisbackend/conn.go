@@ -2,23 +2,22 @@ package redisbackend
 
 import (
 	"context"
-	"errors"
 	"net"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// errAbandoned is what a connection answers after its call was given up.
-var errAbandoned = errors.New("redis: the call was abandoned")
+// pollEvery is how long a blocked read or write goes on before it looks whether
+// its call has ended. It is a fraction of the 100 ms that package backends
+// allows, and costs a waiting call 40 wake-ups a second.
+const pollEvery = 25 * time.Millisecond
 
-// longAgo ends I/O that is already blocked.
-var longAgo = time.Unix(1, 0)
-
-// conn is a connection that knows which call it serves, so that this call, and
-// no other, can be torn off it. go-redis sets the deadline of the call on the
-// connection before it writes; the time zone of that deadline names the call
-// (see watch). An abandoned connection fails for good, and go-redis closes it.
+// conn is a connection that ends with the call it serves. go-redis sets the
+// deadline of a call on the connection before it writes, and nothing else of the
+// call; the time zone of that deadline names the call (see watch). Because only
+// the goroutine of the call itself looks whether it has ended, a connection that
+// went back to the pool cannot be hit by the end of a former call.
 //
 // A connection that is closed with an unanswered request is reset (SO_LINGER
 // 0): after an orderly close the kernel would go on sending what it has
@@ -27,11 +26,13 @@ var longAgo = time.Unix(1, 0)
 type conn struct {
 	net.Conn
 	watch *watch
+	// opaque connections (TLS) cannot resume a write that timed out.
+	opaque bool
 
-	mu         sync.Mutex
-	owner      *call
-	dead       bool
-	unanswered bool
+	serving    atomic.Pointer[call]
+	readLimit  atomic.Int64 // Unix time in ns, 0 for none
+	writeLimit atomic.Int64
+	unanswered atomic.Bool
 }
 
 // plainConn is a conn whose socket go-redis may peek at, to see whether an idle
@@ -42,83 +43,117 @@ type plainConn struct {
 }
 
 func (c *conn) SetWriteDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dead {
-		return errAbandoned
-	}
-	c.owner = c.watch.call(t)
-	if c.owner != nil && !c.owner.attach(c) {
-		c.kill()
-		return errAbandoned
-	}
-	return c.Conn.SetWriteDeadline(t)
+	c.serving.Store(c.watch.call(t))
+	c.writeLimit.Store(nanoseconds(t))
+	return c.Conn.SetWriteDeadline(c.step(t))
 }
 
 func (c *conn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dead {
-		return errAbandoned
-	}
-	return c.Conn.SetReadDeadline(t)
+	c.readLimit.Store(nanoseconds(t))
+	return c.Conn.SetReadDeadline(c.step(t))
 }
 
 func (c *conn) SetDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dead {
-		return errAbandoned
-	}
+	c.writeLimit.Store(nanoseconds(t))
+	c.readLimit.Store(nanoseconds(t))
 	return c.Conn.SetDeadline(t)
 }
 
-func (c *conn) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	dead := c.dead
-	c.unanswered = true
-	c.mu.Unlock()
-	if dead {
-		return 0, errAbandoned
+// step returns the end of the next step on the way to limit.
+func (c *conn) step(limit time.Time) time.Time {
+	if c.serving.Load() == nil {
+		return limit
 	}
-	return c.Conn.Write(b)
+	if next := time.Now().Add(pollEvery); limit.IsZero() || next.Before(limit) {
+		return next
+	}
+	return limit
+}
+
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
 }
 
 func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dead {
-		return 0, errAbandoned
+	for {
+		n, err := c.Conn.Read(b)
+		if n > 0 {
+			c.unanswered.Store(false)
+		}
+		if n > 0 || !isTimeout(err) {
+			return n, err
+		}
+		limit, err := c.goOn(c.readLimit.Load(), err)
+		if err == nil {
+			err = c.Conn.SetReadDeadline(limit)
+		}
+		if err != nil {
+			return 0, err
+		}
 	}
-	if n > 0 {
-		c.unanswered = false
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	c.unanswered.Store(true)
+	if serving := c.serving.Load(); c.opaque && serving != nil {
+		return c.writeOpaque(serving, b)
 	}
-	return n, err
+	written := 0
+	for {
+		n, err := c.Conn.Write(b[written:])
+		written += n
+		if !isTimeout(err) {
+			return written, err
+		}
+		limit, err := c.goOn(c.writeLimit.Load(), err)
+		if err == nil {
+			err = c.Conn.SetWriteDeadline(limit)
+		}
+		if err != nil {
+			return written, err
+		}
+	}
+}
+
+// writeOpaque ends a blocked write from outside.
+func (c *conn) writeOpaque(serving *call, b []byte) (int, error) {
+	if err := c.Conn.SetWriteDeadline(serving.deadline); err != nil {
+		return 0, err
+	}
+	stop := context.AfterFunc(serving, func() { _ = c.Conn.SetWriteDeadline(time.Unix(1, 0)) })
+	defer stop()
+	return c.Conn.Write(b)
+}
+
+// goOn is asked when a step has passed without progress. It returns the end of
+// the next one, or why there is none: the call has ended, or its time is over.
+func (c *conn) goOn(limit int64, timeout error) (time.Time, error) {
+	serving := c.serving.Load()
+	if serving == nil {
+		return time.Time{}, timeout
+	}
+	if err := serving.Err(); err != nil {
+		return time.Time{}, err
+	}
+	now := time.Now()
+	if limit != 0 && now.UnixNano() >= limit {
+		return time.Time{}, timeout
+	}
+	next := now.Add(pollEvery)
+	if limit != 0 && next.UnixNano() > limit {
+		next = time.Unix(0, limit)
+	}
+	return next, nil
 }
 
 func (c *conn) Close() error {
-	c.mu.Lock()
-	abort := c.dead || c.unanswered
-	c.mu.Unlock()
-	if abort {
+	if c.unanswered.Load() {
 		c.reset()
 	}
 	return c.Conn.Close()
-}
-
-// abandon tears owner off the connection, unless it serves another call by now.
-func (c *conn) abandon(owner *call) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.owner == owner {
-		c.kill()
-	}
-}
-
-func (c *conn) kill() {
-	c.dead = true
-	_ = c.Conn.SetDeadline(longAgo)
 }
 
 // reset closes the socket below TLS: the farewell of TLS would wait for a
@@ -148,10 +183,9 @@ func (w *watch) dial(dial dialer) dialer {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: inner, watch: w}
 		if s, ok := inner.(syscall.Conn); ok {
-			return plainConn{c, s}, nil
+			return plainConn{&conn{Conn: inner, watch: w}, s}, nil
 		}
-		return c, nil
+		return &conn{Conn: inner, watch: w, opaque: true}, nil
 	}
 }

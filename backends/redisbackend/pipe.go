@@ -14,7 +14,7 @@ import (
 const (
 	// pipeFrom is how many reads have to be under way for the next one to share
 	// a connection; fewer are faster with one each.
-	pipeFrom = 4
+	pipeFrom = 8
 	// pipeFull is how many reads share at most, far below the window at which
 	// go-redis would block the submitter.
 	pipeFull = 8192

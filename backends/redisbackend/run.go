@@ -11,9 +11,9 @@ import (
 	"github.com/cachekit-io/cachekit-go/backends"
 )
 
-// do runs f within ctx. When ctx ends, the connections that f is using are
-// torn off, so that f returns at once and holds nothing of the caller's: no
-// goroutine, no copy. f must pass its context on to every command.
+// do runs f within ctx. When ctx ends, the connections that f is using fail, so
+// that f returns soon and holds nothing of the caller's: no goroutine, no copy.
+// f must pass its context on to every command.
 func do[T any](ctx context.Context, b *Backend, op string, f func(context.Context) (T, error)) (T, error) {
 	var zero T
 	if b.closed.Load() {
@@ -30,9 +30,7 @@ func do[T any](ctx context.Context, b *Backend, op string, f func(context.Contex
 		return detach(ctx, b, op, f)
 	}
 	c := b.watch.begin(ctx, b.timeout)
-	stop := context.AfterFunc(ctx, c.abandon)
 	v, err := f(c)
-	stop()
 	b.watch.end(c)
 	return v, fail(ctx, op, err)
 }
@@ -55,7 +53,6 @@ func detach[T any](ctx context.Context, b *Backend, op string, f func(context.Co
 	case r := <-done:
 		return r.v, fail(ctx, op, r.err)
 	case <-ctx.Done():
-		c.abandon()
 		var zero T
 		return zero, ctx.Err()
 	}

@@ -4,10 +4,11 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// watch finds the connections that serve a call. go-redis hands a connection
+// watch tells a connection which call it serves. go-redis hands a connection
 // nothing of a call but its deadline, so each running call has a time zone of
 // its own, in which it states that deadline. If go-redis ceased to pass
 // deadlines on unchanged, TestCancelFreesTheConnection would fail.
@@ -23,9 +24,7 @@ type watch struct {
 // have ever run at once.
 type tag struct {
 	zone *time.Location
-
-	mu   sync.Mutex
-	call *call
+	call atomic.Pointer[call]
 }
 
 // call is the context that go-redis sees: the caller's, with a deadline that is
@@ -34,11 +33,6 @@ type call struct {
 	context.Context
 	deadline time.Time
 	tag      *tag
-
-	mu    sync.Mutex
-	ended bool
-	conns []*conn
-	first [1]*conn
 }
 
 // Deadline returns the end of the call.
@@ -52,17 +46,13 @@ func (w *watch) begin(ctx context.Context, limit time.Duration) *call {
 		end = d
 	}
 	c := &call{Context: ctx, deadline: end.In(t.zone), tag: t}
-	t.mu.Lock()
-	t.call = c
-	t.mu.Unlock()
+	t.call.Store(c)
 	return c
 }
 
 // end forgets a call that has returned.
 func (w *watch) end(c *call) {
-	c.tag.mu.Lock()
-	c.tag.call = nil
-	c.tag.mu.Unlock()
+	c.tag.call.Store(nil)
 	w.mu.Lock()
 	w.free = append(w.free, c.tag)
 	w.mu.Unlock()
@@ -88,35 +78,5 @@ func (w *watch) call(t time.Time) *call {
 	if !ok {
 		return nil
 	}
-	found := v.(*tag)
-	found.mu.Lock()
-	defer found.mu.Unlock()
-	return found.call
-}
-
-// attach notes that cn serves the call, and reports false if it has ended.
-func (c *call) attach(cn *conn) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended {
-		return false
-	}
-	if c.conns == nil {
-		c.conns = c.first[:0]
-	}
-	if last := len(c.conns) - 1; last < 0 || c.conns[last] != cn {
-		c.conns = append(c.conns, cn)
-	}
-	return true
-}
-
-// abandon tears the call off its connections, now and as they come.
-func (c *call) abandon() {
-	c.mu.Lock()
-	c.ended = true
-	conns := c.conns
-	c.mu.Unlock()
-	for _, cn := range conns {
-		cn.abandon(c)
-	}
+	return v.(*tag).call.Load()
 }
