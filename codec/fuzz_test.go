@@ -3,6 +3,7 @@ package codec_test
 import (
 	"bytes"
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -55,7 +56,7 @@ func FuzzUnmarshal(f *testing.F) {
 // FuzzAgainstMsgpack compares the writer with an independent reader.
 func FuzzAgainstMsgpack(f *testing.F) {
 	f.Add(int64(-5), uint64(7), 1.5, "text", []byte("bytes"), true)
-	f.Add(int64(-1<<63), uint64(1<<64-1), -0.0, strings.Repeat("x", 300), []byte{}, false)
+	f.Add(int64(-1<<63), uint64(1<<64-1), math.Copysign(0, -1), strings.Repeat("x", 300), []byte{}, false)
 	f.Fuzz(func(t *testing.T, i int64, u uint64, fl float64, s string, b []byte, ok bool) {
 		type value struct {
 			I int64

@@ -15,7 +15,7 @@ import (
 
 // errNoGoValue is returned for tagged values that Go has no counterpart of: a
 // date and time without an offset.
-var errNoGoValue = errors.New("Go has no such value")
+var errNoGoValue = errors.New("there is no such value in Go")
 
 // uuid stands for the UUID types that Go programs have: it is written as text.
 type uuid string

@@ -132,10 +132,6 @@ func peerReads(t testing.TB, s *peers.Store, e peers.Entry, value any) {
 // getter reads into dst: Cache.Get or Op.Get with the entry filled in.
 type getter func(ctx context.Context, dst any) (bool, error)
 
-func byKey(c *secure.Cache, key string) getter {
-	return func(ctx context.Context, dst any) (bool, error) { return c.Get(ctx, key, dst) }
-}
-
 func byArgs(op *secure.Op, args ...any) getter {
 	return func(ctx context.Context, dst any) (bool, error) { return op.Get(ctx, dst, args...) }
 }

@@ -164,3 +164,7 @@ func namespaces(t *testing.T, store func(string) *peers.Store, c func(string) *s
 		t.Errorf("Rust reads an operation's entry on a client with a namespace: %v", err)
 	}
 }
+
+func byKey(c *secure.Cache, key string) getter {
+	return func(ctx context.Context, dst any) (bool, error) { return c.Get(ctx, key, dst) }
+}
