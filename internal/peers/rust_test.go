@@ -3,6 +3,7 @@
 package peers_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
