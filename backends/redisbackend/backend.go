@@ -2,6 +2,7 @@ package redisbackend
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -54,12 +55,13 @@ var (
 )
 
 // Get implements [backends.Backend].
-func (b *Backend) Get(ctx context.Context, key string) ([]byte, error) {
+func (b *Backend) Get(ctx context.Context, key string) (value []byte, err error) {
 	if err := backends.CheckKey(key); err != nil {
 		return nil, err
 	}
-	defer b.reads.leave()
-	if b.reads.enter(ctx, b) {
+	shared := b.reads.enter(ctx, b)
+	defer func() { b.reads.leave(len(value)) }()
+	if shared {
 		if v, done, err := b.sharedGet(ctx, key); done {
 			return v, err
 		}
@@ -164,8 +166,8 @@ func (b *Backend) integer(ctx context.Context, args ...any) (int64, error) {
 	return cmd.Val(), err
 }
 
-// pipeline sends cmds in one round trip for each node that they concern. The
-// error is the first one that no command's own answer explains.
+// pipeline sends cmds in one round trip for each node that they concern, and
+// leaves in each command what became of it. The error is the first of them.
 func (b *Backend) pipeline(ctx context.Context, cmds []redis.Cmder) error {
 	p := b.client.Pipeline()
 	for _, cmd := range cmds {
@@ -174,6 +176,13 @@ func (b *Backend) pipeline(ctx context.Context, cmds []redis.Cmder) error {
 		}
 	}
 	_, err := p.Exec(ctx)
+	if err == nil || slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
+		return err
+	}
+	// go-redis tells no command that there was no connection to send it on.
+	for _, cmd := range cmds {
+		cmd.SetErr(err)
+	}
 	return err
 }
 

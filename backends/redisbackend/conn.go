@@ -150,25 +150,26 @@ func (c *conn) goOn(limit int64, timeout error) (time.Time, error) {
 }
 
 func (c *conn) Close() error {
-	if c.unanswered.Load() {
-		c.reset()
+	if c.unanswered.Load() && c.reset() {
+		_ = c.Conn.Close()
+		return nil
 	}
 	return c.Conn.Close()
 }
 
-// reset closes the socket below TLS: the farewell of TLS would wait for a
-// stalled peer.
-func (c *conn) reset() {
+// reset closes the socket below TLS, whose farewell would wait for a stalled
+// peer. It reports false if it finds no socket.
+func (c *conn) reset() bool {
 	inner := c.Conn
 	for {
 		if s, ok := inner.(interface{ SetLinger(sec int) error }); ok {
 			_ = s.SetLinger(0)
 			_ = inner.Close()
-			return
+			return true
 		}
 		wrapper, ok := inner.(interface{ NetConn() net.Conn })
 		if !ok {
-			return
+			return false
 		}
 		inner = wrapper.NetConn()
 	}

@@ -26,6 +26,10 @@ const (
 	pipeSlow = 50 * time.Millisecond
 )
 
+// pipeValue is the average size of a value from which reads stay on the pool:
+// one connection moves large values slower than several.
+const pipeValue = 16 << 10
+
 // readPipe sends concurrent reads over one shared connection. Only reads: a
 // command that is given up stays on the connection, which a write must not. A
 // nil readPipe does nothing.
@@ -33,6 +37,7 @@ type readPipe struct {
 	pipe   *redis.AutoPipeliner
 	active atomic.Int64
 	rest   atomic.Int64 // Unix time in ns until which the pipe is not used
+	size   atomic.Int64 // moving average of the sizes of values
 }
 
 func newReadPipe(client redis.UniversalClient) (*readPipe, error) {
@@ -44,22 +49,27 @@ func newReadPipe(client redis.UniversalClient) (*readPipe, error) {
 }
 
 // enter counts a read and reports whether it shall share the connection. leave
-// ends what enter began.
+// ends what enter began, with the size of the value that was read.
 func (p *readPipe) enter(ctx context.Context, b *Backend) bool {
 	if p == nil {
 		return false
 	}
 	n := p.active.Add(1)
-	if n < pipeFrom || n > pipeFull || b.closed.Load() || ctx.Err() != nil {
+	if n < pipeFrom || n > pipeFull || p.size.Load() > pipeValue || b.closed.Load() || ctx.Err() != nil {
 		return false
 	}
 	rest := p.rest.Load()
 	return rest == 0 || time.Now().UnixNano() > rest
 }
 
-func (p *readPipe) leave() {
-	if p != nil {
-		p.active.Add(-1)
+func (p *readPipe) leave(size int) {
+	if p == nil {
+		return
+	}
+	p.active.Add(-1)
+	if size > 0 {
+		average := p.size.Load()
+		p.size.Store(average + (int64(size)-average)/8)
 	}
 }
 

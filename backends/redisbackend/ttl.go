@@ -69,12 +69,13 @@ func (b *Backend) Touch(ctx context.Context, key string, ttl time.Duration) (boo
 // GetEntry implements [backends.EntryReader] with GET and PTTL in one round
 // trip. Redis does not run the two as one: if the entry is replaced in between,
 // the TTL is that of the new one; if it expires in between, it is a miss.
-func (b *Backend) GetEntry(ctx context.Context, key string) (backends.Entry, error) {
+func (b *Backend) GetEntry(ctx context.Context, key string) (e backends.Entry, err error) {
 	if err := backends.CheckKey(key); err != nil {
 		return backends.Entry{}, err
 	}
-	defer b.reads.leave()
-	if b.reads.enter(ctx, b) {
+	shared := b.reads.enter(ctx, b)
+	defer func() { b.reads.leave(len(e.Value)) }()
+	if shared {
 		if e, done, err := b.sharedEntry(ctx, key); done {
 			return e, err
 		}

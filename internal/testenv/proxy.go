@@ -90,6 +90,12 @@ func (p *FaultProxy) Cut() {
 	}
 }
 
+// Kill resets every connection and refuses new ones from now on.
+func (p *FaultProxy) Kill() {
+	_ = p.listen.Close()
+	p.Cut()
+}
+
 // Conns returns the number of open connections.
 func (p *FaultProxy) Conns() int {
 	p.mu.Lock()

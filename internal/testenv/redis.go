@@ -198,6 +198,12 @@ func (s *RedisServer) Do(args ...any) any {
 	return v
 }
 
+// Try is Do for a command that the server may refuse.
+func (s *RedisServer) Try(args ...any) (answer any, ok bool) {
+	v, err := s.try(args...)
+	return v, err == nil
+}
+
 func (s *RedisServer) try(args ...any) (any, error) {
 	return respDo(s.Addr(), s.opts.Password, args...)
 }
