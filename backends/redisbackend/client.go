@@ -3,6 +3,7 @@ package redisbackend
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -71,8 +72,7 @@ func newBackend(client redis.UniversalClient, o Options, w *watch) (*Backend, er
 		if c == nil {
 			return nil, &ClientError{"it is nil"}
 		}
-		p := c.Options()
-		s = settings{p.ContextTimeoutEnabled, p.MaxRetries, p.ReadTimeout, p.WriteTimeout}
+		s = ringSettings(c)
 		b.sharded = true
 	default:
 		return nil, &ClientError{fmt.Sprintf("a %T cannot be inspected; pass a *redis.Client, *redis.ClusterClient or *redis.Ring", client)}
@@ -92,6 +92,21 @@ type settings struct {
 	contexts    bool
 	retries     int
 	read, write time.Duration
+}
+
+// ringSettings takes the timeouts from a shard: the Ring leaves its defaults to
+// them. A Ring without shards has no timeouts.
+func ringSettings(ring *redis.Ring) settings {
+	p := ring.Options()
+	s := settings{contexts: p.ContextTimeoutEnabled, retries: p.MaxRetries}
+	var mu sync.Mutex
+	_ = ring.ForEachShard(context.Background(), func(_ context.Context, node *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		s.read, s.write = node.Options().ReadTimeout, node.Options().WriteTimeout
+		return nil
+	})
+	return s
 }
 
 func (s settings) check(timeout time.Duration) error {
