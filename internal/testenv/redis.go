@@ -1,11 +1,13 @@
 package testenv
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +18,8 @@ import (
 type RedisOptions struct {
 	// Password is what clients must send (requirepass), "" for none.
 	Password string
+	// TLS adds a port that speaks TLS, under a certificate of its own.
+	TLS bool
 	// Config holds further settings as they stand in redis.conf, one a line.
 	Config []string
 }
@@ -27,7 +31,9 @@ type RedisServer struct {
 	opts     RedisOptions
 	dir      string
 	port     int
-	busPort  int
+	busPort  int // or the TLS port
+	tls      *tls.Config
+	tlsLines []string
 	sentinel bool
 	proc     *Process
 }
@@ -56,6 +62,11 @@ func newRedis(t testing.TB, opts *RedisOptions) *RedisServer {
 	s := &RedisServer{t: t, dir: dir}
 	if opts != nil {
 		s.opts = *opts
+	}
+	if s.opts.TLS {
+		cert, key, config := certificate(t, dir)
+		s.tls = config
+		s.tlsLines = []string{"tls-port ${BUSPORT}", "tls-cert-file " + cert, "tls-key-file " + key, "tls-auth-clients no"}
 	}
 	t.Cleanup(func() {
 		s.Stop()
@@ -139,7 +150,7 @@ func (s *RedisServer) config() string {
 	if s.opts.Password != "" {
 		lines = append(lines, "requirepass "+s.opts.Password, "masterauth "+s.opts.Password)
 	}
-	for _, line := range s.opts.Config {
+	for _, line := range slices.Concat(s.tlsLines, s.opts.Config) {
 		lines = append(lines, strings.ReplaceAll(line, "${BUSPORT}", strconv.Itoa(s.busPort)))
 	}
 	return strings.Join(lines, "\n") + "\n"
@@ -154,6 +165,12 @@ func (s *RedisServer) answers() bool {
 
 // Addr returns host:port.
 func (s *RedisServer) Addr() string { return loopback(s.port) }
+
+// TLSAddr returns host:port of the TLS port.
+func (s *RedisServer) TLSAddr() string { return loopback(s.busPort) }
+
+// TLSConfig returns a client configuration that trusts the server.
+func (s *RedisServer) TLSConfig() *tls.Config { return s.tls.Clone() }
 
 // Socket returns the path of the Unix socket.
 func (s *RedisServer) Socket() string { return filepath.Join(s.dir, "s") }

@@ -11,6 +11,12 @@ import (
 	"time"
 )
 
+// Answers reports whether a Redis server at addr answers a PING.
+func Answers(addr string) bool {
+	_, err := respDo(addr, "", "PING")
+	return err == nil
+}
+
 // respDo sends one command in RESP2 on a connection of its own. It is not a
 // Redis client: the servers are driven without the library under test, whose
 // pools log, retry and leave dialling goroutines behind.
