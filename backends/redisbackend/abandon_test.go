@@ -32,7 +32,8 @@ func quick(t *testing.T, cancelled bool, f func(context.Context) error) {
 		took = time.Since(start) - 30*time.Millisecond
 		cancel()
 		if !errors.Is(err, want) {
-			t.Fatalf("error = %v, want %v", err, want)
+			t.Errorf("error = %v, want %v", err, want)
+			return
 		}
 		if took < 100*time.Millisecond {
 			return
@@ -159,4 +160,37 @@ func TestCancelFreesTheConnection(t *testing.T) {
 	p.Resume()
 	want(t, b, "b", "value of b")
 	testenv.Poll(t, 10*time.Second, "abandoned connections to be closed", func() bool { return p.Conns() <= 2 })
+}
+
+// Rule: reads that travel together end with their own contexts, and go on when
+// the server does.
+func TestGatheredReadsAgainstAStall(t *testing.T) {
+	for _, st := range stalls {
+		t.Run(st.name, func(t *testing.T) {
+			s := testenv.Redis(t, nil)
+			p := testenv.Proxy(t, s.Addr())
+			b := open(t, s.URLAt(p.Addr()), &redisbackend.Options{Timeout: time.Second})
+			set(t, b, "k", "v")
+			readers := func(f func(context.Context) error) {
+				var calls sync.WaitGroup
+				for range 32 {
+					calls.Go(func() {
+						if err := f(context.Background()); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				calls.Wait()
+			}
+			get := func(ctx context.Context) error { _, err := b.Get(ctx, "k"); return err }
+			readers(get)
+			st.stall(s, p)
+			for _, cancelled := range []bool{false, true} {
+				readers(func(context.Context) error { quick(t, cancelled, get); return nil })
+			}
+			st.resume(s, p)
+			testenv.Poll(t, 10*time.Second, "reads to work again", func() bool { return get(t.Context()) == nil })
+			readers(get)
+		})
+	}
 }

@@ -39,7 +39,7 @@ type Backend struct {
 	timeout  time.Duration
 	limit    int
 	watch    *watch
-	reads    *readPipe
+	reads    gather
 	doubts   doubts
 	closed   atomic.Bool
 }
@@ -59,11 +59,11 @@ func (b *Backend) Get(ctx context.Context, key string) (value []byte, err error)
 	if err := backends.CheckKey(key); err != nil {
 		return nil, err
 	}
-	shared := b.reads.enter(ctx, b)
+	together := b.reads.enter()
 	defer func() { b.reads.leave(len(value)) }()
-	if shared {
-		if v, done, err := b.sharedGet(ctx, key); done {
-			return v, err
+	if together {
+		if e, done, err := b.together(ctx, "get", key, false); done {
+			return e.Value, err
 		}
 	}
 	return do(ctx, b, "get", func(ctx context.Context) ([]byte, error) { return b.get(ctx, key) })
@@ -211,6 +211,5 @@ func (b *Backend) Close() error {
 	if b.closed.Swap(true) || !b.owned {
 		return nil
 	}
-	b.reads.close()
 	return b.client.Close()
 }

@@ -23,8 +23,7 @@ import (
 // a client that has open connections already, calls whose context can end cost a
 // goroutine and a copy of the value each, and a write that is given up on one of
 // the old connections can still land late: within the client's timeouts, or for
-// as long as the kernel retransmits. Prefer [Open], which also reads faster
-// under many callers.
+// as long as the kernel retransmits. Prefer [Open].
 func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	o, err := opts.validate()
 	if err != nil {

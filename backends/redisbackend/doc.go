@@ -12,11 +12,11 @@
 //
 // # Contexts and abandoned calls
 //
-// When the context of a call ends, by deadline or cancel, the connection that
-// serves it is torn off and reset: the call returns at once, the connection
-// serves nobody else, and the bytes that the server's host has not received are
-// dropped, where an orderly close would have the kernel deliver them later. So
-// after a network failure an abandoned write never lands.
+// When the context of a call ends, by deadline or cancel, the call returns within
+// some 25 ms and the connection that served it is reset: it serves nobody else,
+// and the bytes that the server's host has not received are dropped, where an
+// orderly close would have the kernel deliver them later. So after a network
+// failure an abandoned write never lands.
 //
 // Bytes that the host had received but a stalled server process has not read
 // cannot be recalled: Linux hands them to Redis even after a reset. Redis
@@ -35,10 +35,10 @@
 //
 // # Many callers
 //
-// With [Open], concurrent reads share a connection on which requests follow
-// each other without waiting (go-redis's full-duplex auto-pipeline); a read that
-// is alone has one from the pool. Writes always have one of their own, because a
-// command that is given up stays on a shared connection.
+// From eight concurrent reads on, small reads are gathered and sent as pipelines,
+// so that they share round trips and system calls; a read that is alone, or of
+// large values, has a connection of its own. A write always has, because a
+// command that is given up cannot be taken out of a pipeline.
 //
 // # Bounds
 //

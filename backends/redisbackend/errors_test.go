@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,6 +74,16 @@ func TestValueLimit(t *testing.T) {
 		t.Errorf("GetMany = %v, want too large", r[1].Err)
 	}
 	want(t, b, "fits", strings.Repeat("x", 1000))
+	var readers sync.WaitGroup
+	for i := range 64 {
+		readers.Go(func() {
+			_, err := b.Get(t.Context(), []string{"fits", "large"}[i%2])
+			if tooLarge := errors.Is(err, failed.Err); tooLarge != (i%2 == 1) {
+				t.Errorf("concurrent Get = %v", err)
+			}
+		})
+	}
+	readers.Wait()
 }
 
 // Rule: the backend's own limit is kind Timeout, not an error of the context.

@@ -39,14 +39,11 @@ func Open(ctx context.Context, rawURL string, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	b, err := newBackend(client, o, w)
-	if err == nil {
-		b.owned = true
-		b.reads, err = newReadPipe(client)
-	}
 	if err != nil {
 		_ = client.Close()
 		return nil, err
 	}
+	b.owned = true
 	if err := b.Health(ctx).Err; err != nil {
 		_ = b.Close()
 		return nil, err

@@ -73,10 +73,10 @@ func (b *Backend) GetEntry(ctx context.Context, key string) (e backends.Entry, e
 	if err := backends.CheckKey(key); err != nil {
 		return backends.Entry{}, err
 	}
-	shared := b.reads.enter(ctx, b)
+	together := b.reads.enter()
 	defer func() { b.reads.leave(len(e.Value)) }()
-	if shared {
-		if e, done, err := b.sharedEntry(ctx, key); done {
+	if together {
+		if e, done, err := b.together(ctx, "get entry", key, true); done {
 			return e, err
 		}
 	}

@@ -1,0 +1,172 @@
+package redisbackend
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+)
+
+const (
+	// gatherFrom is how many reads have to be under way for the next one to
+	// travel with others; fewer are faster alone.
+	gatherFrom = 8
+	// gatherValue is the average size of a value from which reads travel alone:
+	// one connection moves large values slower than several.
+	gatherValue = 16 << 10
+	// gatherBatch is how many reads travel together at most, gatherRunners how
+	// many such groups: one forms while the others are on their way.
+	gatherBatch   = 256
+	gatherRunners = 3
+	// gatherQueue is how many reads wait for a group at most; further ones
+	// travel alone.
+	gatherQueue = 4096
+	// gatherRest is how long reads travel alone after a group failed or was
+	// slow.
+	gatherRest = time.Second
+	// gatherSlow is how long an abandoned read has to have waited to count as a
+	// sign of a stall.
+	gatherSlow = 50 * time.Millisecond
+)
+
+// gather lets concurrent reads share round trips. Only reads: a command that its
+// caller has given up still runs, which a write must not. What an abandoned read
+// leaves behind belongs to nobody else and is never reused.
+type gather struct {
+	active atomic.Int64
+	rest   atomic.Int64 // Unix time in ns until which reads travel alone
+	size   atomic.Int64 // moving average of the sizes of values
+
+	mu      sync.Mutex
+	queue   []*read
+	runners int
+}
+
+// read is one read of a group: GET, and PTTL if wanted.
+type read struct {
+	get  *redis.RawWriteToCmd
+	pttl *redis.IntCmd // may be nil
+	to   *reply
+	done chan struct{}
+}
+
+func newRead(key string, limit int, ttl bool) *read {
+	ctx := context.Background()
+	r := &read{to: newReply(limit, -1), done: make(chan struct{})}
+	r.get = redis.NewRawWriteToCmd(ctx, r.to, "get", key)
+	if ttl {
+		r.pttl = redis.NewIntCmd(ctx, "pttl", key)
+	}
+	return r
+}
+
+// enter counts a read and reports whether it shall travel with others. leave
+// ends what enter began, with the size of the value that was read.
+func (g *gather) enter() bool {
+	if g.active.Add(1) < gatherFrom || g.size.Load() > gatherValue {
+		return false
+	}
+	rest := g.rest.Load()
+	return rest == 0 || time.Now().UnixNano() > rest
+}
+
+func (g *gather) leave(size int) {
+	g.active.Add(-1)
+	if size > 0 {
+		average := g.size.Load()
+		g.size.Store(average + (int64(size)-average)/8)
+	}
+}
+
+func (g *gather) pause() { g.rest.Store(time.Now().Add(gatherRest).UnixNano()) }
+
+// add queues a read if there is room, and reports whether the caller has to
+// start a runner for it.
+func (g *gather) add(r *read) (queued, start bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.queue) >= gatherQueue {
+		return false, false
+	}
+	g.queue = append(g.queue, r)
+	if g.runners == gatherRunners {
+		return true, false
+	}
+	g.runners++
+	return true, true
+}
+
+// take returns the next group, or nil if the runner shall end.
+func (g *gather) take() []*read {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.queue) == 0 {
+		g.runners--
+		return nil
+	}
+	n := min(len(g.queue), gatherBatch)
+	group := g.queue[:n:n]
+	g.queue = g.queue[n:]
+	return group
+}
+
+// runReads sends groups until none is left. It is bounded by the client's own
+// timeouts.
+func (b *Backend) runReads() {
+	for group := b.reads.take(); group != nil; group = b.reads.take() {
+		cmds := make([]redis.Cmder, 0, 2*len(group))
+		for _, r := range group {
+			cmds = append(cmds, r.get)
+			if r.pttl != nil {
+				cmds = append(cmds, r.pttl)
+			}
+		}
+		_ = b.pipeline(context.Background(), cmds)
+		for _, r := range group {
+			close(r.done)
+		}
+	}
+}
+
+// together makes a read with others. done is false if it has to be made alone:
+// the group failed, or the key has moved.
+func (b *Backend) together(ctx context.Context, op, key string, ttl bool) (e backends.Entry, done bool, err error) {
+	if b.closed.Load() || ctx.Err() != nil {
+		return backends.Entry{}, false, nil
+	}
+	r := newRead(key, b.limit, ttl)
+	start := time.Now()
+	queued, runner := b.reads.add(r)
+	if !queued {
+		return backends.Entry{}, false, nil
+	}
+	if runner {
+		go b.runReads()
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		if time.Since(start) > gatherSlow {
+			b.reads.pause()
+		}
+		return backends.Entry{}, true, ctx.Err()
+	}
+	if r.get.Err() != nil {
+		b.reads.pause()
+		return backends.Entry{}, false, nil
+	}
+	value, err := r.to.result()
+	if redirected(err) || r.pttl != nil && redirected(r.pttl.Err()) {
+		return backends.Entry{}, false, nil
+	}
+	if ttl {
+		e, err = entry(value, err, r.pttl)
+	} else {
+		e.Value = value
+	}
+	return e, true, fail(ctx, op, err)
+}
