@@ -78,7 +78,8 @@ func TestValueLimit(t *testing.T) {
 	for i := range 64 {
 		readers.Go(func() {
 			_, err := b.Get(t.Context(), []string{"fits", "large"}[i%2])
-			if tooLarge := errors.Is(err, failed.Err); tooLarge != (i%2 == 1) {
+			var failed *backends.Error
+			if tooLarge := errors.As(err, &failed) && failed.Kind == backends.TooLarge; tooLarge != (i%2 == 1) {
 				t.Errorf("concurrent Get = %v", err)
 			}
 		})
