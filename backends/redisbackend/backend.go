@@ -35,13 +35,14 @@ type Backend struct {
 	cluster  bool
 	sharded  bool // several nodes hold the keys: a Cluster or a Ring
 	owned    bool
-	detached bool
 	timeout  time.Duration
 	limit    int
 	watch    *watch
 	reads    gather
 	doubts   doubts
 	closed   atomic.Bool
+	detached atomic.Bool // some connections are not watched
+	nodes    *adoption   // nil unless a Cluster client was passed in
 }
 
 var (
@@ -104,7 +105,7 @@ func setCommand(ctx context.Context, key string, value []byte, ttl time.Duration
 
 // hold returns value, or a copy of it if a call can outlive its caller.
 func (b *Backend) hold(ctx context.Context, value []byte) []byte {
-	if b.detached && ctx.Done() != nil {
+	if (b.detached.Load() || b.nodes.pending()) && ctx.Done() != nil {
 		return append([]byte(nil), value...)
 	}
 	return value

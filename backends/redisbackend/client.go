@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -34,19 +35,68 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.detached = client.PoolStats().TotalConns > 0
+	add := func(node *redis.Client) {
+		if node.PoolStats().TotalConns > 0 {
+			b.detached.Store(true)
+		}
+		node.AddHook(hook{w})
+	}
 	switch c := client.(type) {
-	case *redis.ClusterClient:
-		c.OnNewNode(func(node *redis.Client) { node.AddHook(hook{w}) })
+	case *redis.Client:
+		add(c)
 	case *redis.Ring:
-		add := func(node *redis.Client) { node.AddHook(hook{w}) }
 		c.OnNewNode(add)
 		// Its nodes are there already; this sends nothing.
 		_ = c.ForEachShard(context.Background(), func(_ context.Context, node *redis.Client) error { add(node); return nil })
-	default:
-		client.AddHook(hook{w})
+	case *redis.ClusterClient:
+		b.nodes = &adoption{add: add, seen: map[*redis.Client]bool{}}
+		c.OnNewNode(b.nodes.once)
 	}
 	return b, nil
+}
+
+// adoption finds the nodes that a Cluster client had before New: they can only
+// be listed once the map of slots is loaded, which is left to the first call.
+type adoption struct {
+	add  func(*redis.Client)
+	done atomic.Bool
+
+	mu   sync.Mutex
+	seen map[*redis.Client]bool
+}
+
+// once adds a node that was not seen before.
+func (a *adoption) once(node *redis.Client) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.seen[node] {
+		return
+	}
+	if a.pending() {
+		a.seen[node] = true
+	}
+	a.add(node)
+}
+
+// pending reports whether nodes may be unknown yet.
+func (a *adoption) pending() bool { return a != nil && !a.done.Load() }
+
+func (a *adoption) adopt(ctx context.Context, b *Backend) error {
+	if !a.pending() {
+		return nil
+	}
+	c := b.watch.begin(ctx, b.timeout)
+	defer b.watch.end(c)
+	err := b.client.(*redis.ClusterClient).ForEachShard(c, func(_ context.Context, node *redis.Client) error {
+		a.once(node)
+		return nil
+	})
+	if err == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.done.Store(true)
+	}
+	return err
 }
 
 // newBackend checks the client and takes the limit of a call from it.

@@ -17,8 +17,8 @@ type node struct {
 	client redis.Cmdable
 }
 
-// nodes returns the servers that hold keys, in the order of their addresses.
-func (b *Backend) nodes(ctx context.Context) ([]node, error) {
+// servers returns the servers that hold keys, in the order of their addresses.
+func (b *Backend) servers(ctx context.Context) ([]node, error) {
 	var mu sync.Mutex
 	var all []node
 	collect := func(_ context.Context, c *redis.Client) error {

@@ -162,17 +162,34 @@ func TestCloseLeavesTheClientOpen(t *testing.T) {
 // Rule: with connections that were open before New, calls return in time too.
 func TestNewOverAUsedClient(t *testing.T) {
 	s := testenv.Redis(t, nil)
-	p := testenv.Proxy(t, s.Addr())
-	client := redis.NewClient(usable(p.Addr()))
-	if err := client.Ping(t.Context()).Err(); err != nil {
-		t.Fatal(err)
+	c := testenv.RedisCluster(t, 0)
+	for name, x := range map[string]struct {
+		servers []*testenv.RedisServer
+		client  func(network) redis.UniversalClient
+	}{
+		"server": {[]*testenv.RedisServer{s}, func(n network) redis.UniversalClient {
+			opts := usable(s.Addr())
+			opts.Dialer = n.dial
+			return redis.NewClient(opts)
+		}},
+		"Cluster": {c.Masters, func(n network) redis.UniversalClient {
+			return redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), ContextTimeoutEnabled: true, Dialer: n.dial})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := proxies(t, x.servers...)
+			client := x.client(n)
+			if err := client.Set(t.Context(), "k", "v", 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			b := newOver(t, client)
+			want(t, b, "k", "v")
+			n.each((*testenv.FaultProxy).Stall)()
+			for _, cancelled := range []bool{false, true} {
+				quick(t, cancelled, func(ctx context.Context) error { _, err := b.Get(ctx, "k"); return err })
+				quick(t, cancelled, func(ctx context.Context) error { return b.Set(ctx, "k", []byte("x"), time.Minute) })
+			}
+			n.each((*testenv.FaultProxy).Resume)()
+		})
 	}
-	b := newOver(t, client)
-	set(t, b, "k", "v")
-	p.Stall()
-	for _, cancelled := range []bool{false, true} {
-		quick(t, cancelled, func(ctx context.Context) error { _, err := b.Get(ctx, "k"); return err })
-		quick(t, cancelled, func(ctx context.Context) error { return b.Set(ctx, "k", []byte("x"), time.Minute) })
-	}
-	p.Resume()
 }

@@ -26,7 +26,10 @@ func do[T any](ctx context.Context, b *Backend, op string, f func(context.Contex
 		v, err := f(ctx)
 		return v, fail(ctx, op, err)
 	}
-	if b.detached {
+	if err := b.nodes.adopt(ctx, b); err != nil {
+		return zero, fail(ctx, op, err)
+	}
+	if b.detached.Load() {
 		return detach(ctx, b, op, f)
 	}
 	c := b.watch.begin(ctx, b.timeout)

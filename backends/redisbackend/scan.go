@@ -34,7 +34,7 @@ func (b *Backend) Scan(ctx context.Context, prefix, cursor string, limit int) ([
 		next string
 	}
 	p, err := do(ctx, b, "scan", func(ctx context.Context) (page, error) {
-		nodes, err := b.nodes(ctx)
+		nodes, err := b.servers(ctx)
 		if err != nil {
 			return page{}, err
 		}
