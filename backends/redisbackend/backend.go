@@ -23,8 +23,8 @@ type Options struct {
 	// ReadTimeout and WriteTimeout, which it may not exceed.
 	Timeout time.Duration
 
-	// MaxValueBytes is the largest stored value that a read accepts, up to 512
-	// MiB. A larger one is an error of kind TooLarge, found by its length
+	// MaxValueBytes is the largest value that a call stores or reads, up to 512
+	// MiB. A larger one is an error of kind TooLarge, on a read by its length,
 	// before memory is allocated for it. Default 64 MiB.
 	MaxValueBytes int
 }
@@ -86,7 +86,7 @@ func (b *Backend) get(ctx context.Context, key string) ([]byte, error) {
 
 // Set implements [backends.Backend].
 func (b *Backend) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if err := checkItem("set", key, value, ttl); err != nil {
+	if err := b.checkItem("set", key, value, ttl); err != nil {
 		return err
 	}
 	value = b.hold(ctx, value)
@@ -111,15 +111,15 @@ func (b *Backend) hold(ctx context.Context, value []byte) []byte {
 	return value
 }
 
-func checkItem(op, key string, value []byte, ttl time.Duration) error {
+func (b *Backend) checkItem(op, key string, value []byte, ttl time.Duration) error {
 	if err := backends.CheckKey(key); err != nil {
 		return err
 	}
 	if ttl <= 0 {
 		return backends.ErrTTL
 	}
-	if len(value) > maxStringBytes {
-		return &backends.Error{Op: op, Backend: backendType, Kind: backends.TooLarge}
+	if len(value) > b.limit {
+		return &backends.Error{Op: op, Backend: backendType, Kind: backends.TooLarge, Err: errValueTooLarge}
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func (b *Backend) getEach(ctx context.Context, keys []string, valid []int) ([]an
 // SetMany implements [backends.Batcher] with one pipeline for each node.
 func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
 	errs := make([]error, len(items))
-	valid := check(items, func(it backends.Item) error { return checkItem("set many", it.Key, it.Value, it.TTL) },
+	valid := check(items, func(it backends.Item) error { return b.checkItem("set many", it.Key, it.Value, it.TTL) },
 		func(i int, err error) { errs[i] = err })
 	b.writeMany(ctx, "set many", valid, func(i int) string { return items[i].Key }, func(ctx context.Context, i int) redis.Cmder {
 		return setCommand(ctx, items[i].Key, b.hold(ctx, items[i].Value), items[i].TTL)

@@ -60,10 +60,12 @@ type URLError struct {
 // Error says what is wrong with the URL.
 func (e *URLError) Error() string { return "redisbackend: invalid URL: " + e.Reason }
 
-// errReplyTooLarge and errReply end the reading of a reply that was not bounded
-// or not well formed; the connection goes with them.
+// errReplyTooLarge and errReply end the reading of a reply that is out of bounds
+// or not well formed; the connection goes with them. errValueTooLarge refuses a
+// value before it is sent.
 var (
 	errReplyTooLarge = errors.New("the stored value is larger than Options.MaxValueBytes")
+	errValueTooLarge = errors.New("the value is larger than Options.MaxValueBytes")
 	errReply         = errors.New("malformed reply")
 )
 

@@ -60,7 +60,12 @@ func TestValueLimit(t *testing.T) {
 	s := testenv.Redis(t, nil)
 	b := open(t, s.URL(), &redisbackend.Options{MaxValueBytes: 1000})
 	set(t, b, "fits", strings.Repeat("x", 1000))
-	set(t, b, "large", strings.Repeat("x", 1001))
+	large := strings.Repeat("x", 1001)
+	var refused *backends.Error
+	if err := b.Set(t.Context(), "large", []byte(large), time.Minute); !errors.As(err, &refused) || refused.Kind != backends.TooLarge {
+		t.Errorf("Set = %v, want too large", err)
+	}
+	s.Do("SET", "large", large)
 	want(t, b, "fits", strings.Repeat("x", 1000))
 	var failed *backends.Error
 	if _, err := b.Get(t.Context(), "large"); !errors.As(err, &failed) || failed.Kind != backends.TooLarge {

@@ -14,7 +14,7 @@ var swap = redis.NewScript(`if redis.call("get",KEYS[1])==ARGV[1] then redis.cal
 
 // Swap implements [backends.Swapper] with a script that Redis runs as one.
 func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, error) {
-	if err := checkItem("swap", key, new, backends.NoExpiry); err != nil {
+	if err := b.checkItem("swap", key, new, backends.NoExpiry); err != nil {
 		return false, err
 	}
 	old, new = b.hold(ctx, old), b.hold(ctx, new)
