@@ -177,6 +177,9 @@ func infoOf(st *unix.Stat_t) info {
 
 // stat is for a regular file of this user.
 func (d *dir) stat(name string) (info, error) {
+	if err := d.pass(); err != nil {
+		return info{}, err
+	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return info{}, err

@@ -15,16 +15,27 @@ type disk struct {
 	waiting int
 	stalled chan struct{} // closed by resume
 	err     error
+	hooks   map[int]func()
+}
+
+// onCall runs f right before the n-th system call.
+func (d *disk) onCall(n int, f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hooks = map[int]func(){n: f}
 }
 
 func (d *disk) gate() error {
 	d.mu.Lock()
 	d.calls++
-	stalled, err := d.stalled, d.err
+	stalled, err, hook := d.stalled, d.err, d.hooks[d.calls]
 	if stalled != nil {
 		d.waiting++
 	}
 	d.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
 	if stalled != nil {
 		<-stalled
 	}

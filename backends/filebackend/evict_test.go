@@ -96,6 +96,42 @@ func TestEvictionOrder(t *testing.T) {
 	}
 }
 
+// Rule: a read is recorded if the last one is more than ten seconds old or came
+// before the last write, and the time of writing never changes by it.
+func TestReadsAreRecorded(t *testing.T) {
+	ctx := context.Background()
+	for _, c := range []struct {
+		rule        string
+		read, wrote time.Duration // ago
+		recorded    bool
+	}{
+		{"never read since it was written", 2 * time.Second, 2 * time.Second, true},
+		{"read an hour ago", time.Hour, 2 * time.Hour, true},
+		{"read just now", 5 * time.Second, 2 * time.Hour, false},
+	} {
+		dir := privateDir(t)
+		b := openAt(t, dir, nil)
+		if err := b.Set(ctx, "key", nil, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		b.AwaitPass()
+		path, now := pathOf(dir, "key"), time.Now()
+		if err := os.Chtimes(path, now.Add(-c.read), now.Add(-c.wrote)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Get(ctx, "key"); err != nil {
+			t.Fatal(err)
+		}
+		read, wrote := filebackend.Times(path)
+		if got := !read.Before(now.Add(-time.Second)); got != c.recorded {
+			t.Errorf("%s: the access time is %v ago, want it recorded: %t", c.rule, time.Since(read), c.recorded)
+		}
+		if want := now.Add(-c.wrote); !wrote.Equal(want) {
+			t.Errorf("%s: the time of writing is %v, want %v", c.rule, wrote, want)
+		}
+	}
+}
+
 // Rule: a file of another version is never evicted, and does not keep others
 // from being evicted.
 func TestEvictionSparesOtherVersions(t *testing.T) {

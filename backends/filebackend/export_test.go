@@ -2,6 +2,7 @@ package filebackend
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 )
 
@@ -66,4 +67,18 @@ func (b *Backend) Idle() {
 	for range cap(b.slots) {
 		<-b.slots
 	}
+}
+
+// Times are the access and modification time of a file.
+func Times(path string) (read, wrote time.Time) {
+	d, err := openDir(filepath.Dir(path), nil)
+	if err != nil {
+		return
+	}
+	defer d.close()
+	i, err := d.stat(filepath.Base(path))
+	if err != nil {
+		return
+	}
+	return time.Unix(0, i.read), time.Unix(0, i.wrote)
 }

@@ -134,6 +134,36 @@ func TestStallIsBounded(t *testing.T) {
 	b.Close()
 }
 
+// Rule: what a sister SDK stores while a reader decides to remove the expired
+// entry of the same name stays.
+func TestExpiredIsRemovedIfSame(t *testing.T) {
+	dir, d := privateDir(t), new(disk)
+	b := openOn(t, d, dir, nil)
+	expired := []byte("CK\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01old")
+	path, fresh := pathOf(dir, "key"), pathOf(dir, "key")+".tmp.1.1"
+	if err := os.WriteFile(path, expired, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(fresh, []byte(entryOfPeer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := d.seen()
+	d.onCall(before+2, func() { // the first opens the file, the second asks who has its name
+		if err := os.Rename(fresh, path); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := b.Get(context.Background(), "key"); !errors.Is(err, backends.ErrNotFound) {
+		t.Errorf("Get of an expired entry = %v, want ErrNotFound", err)
+	}
+	if got, err := b.Get(context.Background(), "key"); err != nil || string(got) != "payload" {
+		t.Errorf("Get of what was stored meanwhile = %q, %v, want payload", got, err)
+	}
+	if _, waiting := d.seen(); waiting != 0 {
+		t.Error("the disk is stalled")
+	}
+}
+
 // Rule: failures have the kind that says what helps, and their texts and causes
 // name neither the key nor its file.
 func TestErrorKinds(t *testing.T) {
