@@ -55,7 +55,7 @@ func contextCases() []Case {
 				ctx, cancel := context.WithTimeout(context.Background(), patience)
 				defer cancel()
 				if _, err := s.Backend.Get(ctx, key(fmt.Sprint(g))); !errors.Is(err, context.DeadlineExceeded) {
-					return fmt.Errorf("Get from a stalled server = %w", err)
+					return fmt.Errorf("a stalled server gave: %w", err)
 				}
 				return nil
 			})
