@@ -1,7 +1,6 @@
 package redisbackend_test
 
 import (
-	"context"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -12,38 +11,102 @@ import (
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 )
 
-func TestConformance(t *testing.T) {
-	server := testenv.Redis(t, nil)
-	openAt := func(tb testing.TB, addr string) backends.Backend {
-		tb.Helper()
-		b, err := redisbackend.Open(context.Background(), server.URLAt(addr), nil)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		tb.Cleanup(func() { b.Close() })
-		return b
+var capabilities = []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper"}
+
+const password = "correct:horse/battery@staple"
+
+func (n network) subject(b backends.Backend, other func(testing.TB) backends.Backend, nodes ...*testenv.RedisServer) backendtest.Subject {
+	return backendtest.Subject{
+		Backend: b,
+		Other:   other,
+		Stall:   n.each((*testenv.FaultProxy).Stall),
+		Resume:  n.each((*testenv.FaultProxy).Resume),
+		Kill:    n.each((*testenv.FaultProxy).Kill),
+		Raw:     raw(nodes...),
+		Secrets: []string{password, "correct", "staple"},
 	}
-	raw := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	t.Cleanup(func() { raw.Close() })
-	backendtest.Run(t, backendtest.Harness{
-		Want:    []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper"},
-		Without: map[string]string{"Kill": "all cases share one server; a server that is gone is in network_test.go"},
-		Open: func(tb testing.TB) backendtest.Subject {
-			server.Do("FLUSHALL")
-			proxy := testenv.Proxy(tb, server.Addr())
-			return backendtest.Subject{
-				Backend: openAt(tb, proxy.Addr()),
-				Other:   func(tb testing.TB) backends.Backend { return openAt(tb, server.Addr()) },
-				Stall:   proxy.Stall,
-				Resume:  proxy.Resume,
-				Raw: func(tb testing.TB, key string) []byte {
-					b, err := raw.Get(context.Background(), key).Bytes()
-					if err != nil && err != redis.Nil {
-						tb.Fatal(err)
-					}
-					return b
-				},
+}
+
+func TestConformanceOpen(t *testing.T) {
+	s := testenv.Redis(t, &testenv.RedisOptions{Password: password})
+	backendtest.Run(t, backendtest.Harness{Want: capabilities, Open: func(tb testing.TB) backendtest.Subject {
+		s.Do("FLUSHALL")
+		n := proxies(tb, s)
+		b := openQuietly(tb, s.URLAt(n[s.Addr()].Addr()))
+		return n.subject(b, func(tb testing.TB) backends.Backend { return openQuietly(tb, s.URL()) }, s)
+	}})
+}
+
+func TestConformanceNew(t *testing.T) {
+	s := testenv.Redis(t, &testenv.RedisOptions{Password: password})
+	backendtest.Run(t, backendtest.Harness{Want: capabilities, Open: func(tb testing.TB) backendtest.Subject {
+		s.Do("FLUSHALL")
+		n := proxies(tb, s)
+		opts := usable(s.Addr())
+		opts.Password, opts.Dialer, opts.DialerRetries = password, n.dial, 1
+		b := over(tb, redis.NewClient(opts))
+		return n.subject(b, func(tb testing.TB) backends.Backend { return openQuietly(tb, s.URL()) }, s)
+	}})
+}
+
+func TestConformanceCluster(t *testing.T) {
+	c := testenv.RedisCluster(t, 0)
+	backendtest.Run(t, backendtest.Harness{Want: capabilities, Open: func(tb testing.TB) backendtest.Subject {
+		for _, m := range c.Masters {
+			m.Do("FLUSHALL")
+		}
+		n := proxies(tb, c.Masters...)
+		b := over(tb, redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), ContextTimeoutEnabled: true, Dialer: n.dial, DialerRetries: 1}))
+		return n.subject(b, func(tb testing.TB) backends.Backend { return openQuietly(tb, c.URL()) }, c.Masters...)
+	}})
+}
+
+func TestConformanceSentinel(t *testing.T) {
+	s := testenv.RedisSentinel(t)
+	options := func() *redis.FailoverOptions {
+		return &redis.FailoverOptions{MasterName: s.Name, SentinelAddrs: s.Addrs(), ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1}
+	}
+	backendtest.Run(t, backendtest.Harness{Want: capabilities, Open: func(tb testing.TB) backendtest.Subject {
+		master := s.Master()
+		master.Do("FLUSHALL")
+		n := proxies(tb, master)
+		opts := options()
+		opts.Dialer = n.dial
+		b := over(tb, redis.NewFailoverClient(opts))
+		return n.subject(b, func(tb testing.TB) backends.Backend { return over(tb, redis.NewFailoverClient(options())) }, master)
+	}})
+}
+
+// openQuietly is open for a backend that the suite itself may close.
+func openQuietly(tb testing.TB, url string) *redisbackend.Backend {
+	tb.Helper()
+	b, err := redisbackend.Open(tb.Context(), url, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+func over(tb testing.TB, client redis.UniversalClient) *redisbackend.Backend {
+	tb.Helper()
+	tb.Cleanup(func() { _ = client.Close() })
+	b, err := redisbackend.New(client, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+func raw(nodes ...*testenv.RedisServer) func(testing.TB, string) []byte {
+	return func(tb testing.TB, key string) []byte {
+		tb.Helper()
+		for _, n := range nodes {
+			if v, ok := n.Try("GET", key); ok && v != nil {
+				return []byte(v.(string))
 			}
-		},
-	})
+		}
+		return nil
+	}
 }
