@@ -78,7 +78,8 @@ const maxExpansion = 255
 // appendDecompressed appends size bytes that block must expand to exactly.
 func appendDecompressed(dst, block []byte, size int) ([]byte, error) {
 	start := len(dst)
-	grown := slices.Grow(dst, size)
+	// lz4's assembler takes the end of a nil slice, address 0, for a far one.
+	grown := slices.Grow(dst, max(size, 1))
 	out := grown[start : start+size : start+size]
 	n, err := lz4.UncompressBlock(block, out)
 	if err != nil || n != size {
