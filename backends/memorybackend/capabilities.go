@@ -1,0 +1,121 @@
+package memorybackend
+
+import (
+	"context"
+	"time"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+)
+
+// defaultPage is the size of a page of Scan.
+const defaultPage = 500
+
+// KeyRules implements [backends.KeyRuler].
+func (b *Backend) KeyRules() backends.KeyRules { return b.rules }
+
+// GetMany implements [backends.Batcher].
+func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResult {
+	out := make([]backends.GetResult, len(keys))
+	for i, key := range keys {
+		out[i].Entry, out[i].Err = b.GetEntry(ctx, key)
+	}
+	return out
+}
+
+// SetMany implements [backends.Batcher]. The batch is not atomic.
+func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
+	out := make([]error, len(items))
+	for i, it := range items {
+		out[i] = b.Set(ctx, it.Key, it.Value, it.TTL)
+	}
+	return out
+}
+
+// DeleteMany implements [backends.Batcher].
+func (b *Backend) DeleteMany(ctx context.Context, keys []string) []backends.DeleteResult {
+	out := make([]backends.DeleteResult, len(keys))
+	for i, key := range keys {
+		out[i].Existed, out[i].Err = b.Delete(ctx, key)
+	}
+	return out
+}
+
+// TTL implements [backends.TTLer].
+func (b *Backend) TTL(ctx context.Context, key string) (time.Duration, error) {
+	if err := b.begin(ctx, "ttl", key); err != nil {
+		return 0, err
+	}
+	_, ttl, ok := b.storage.get(key)
+	if !ok {
+		return 0, backends.ErrNotFound
+	}
+	return ttl, nil
+}
+
+// Touch implements [backends.TTLer].
+func (b *Backend) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+	if ttl <= 0 {
+		return false, backends.ErrTTL
+	}
+	if err := b.begin(ctx, "touch", key); err != nil {
+		return false, err
+	}
+	return b.storage.touch(key, ttl), nil
+}
+
+// Lock implements [backends.Locker].
+func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (string, error) {
+	if lease <= 0 {
+		return "", backends.ErrTTL
+	}
+	if err := b.begin(ctx, "lock", key); err != nil {
+		return "", err
+	}
+	token := b.storage.lock(key, lease)
+	if token == "" {
+		return "", backends.ErrLocked
+	}
+	return token, nil
+}
+
+// Unlock implements [backends.Locker].
+func (b *Backend) Unlock(ctx context.Context, key, token string) (bool, error) {
+	if err := b.begin(ctx, "unlock", key); err != nil {
+		return false, err
+	}
+	return b.storage.unlock(key, token), nil
+}
+
+// Scan implements [backends.Scanner], in the order of the keys. The cursor is
+// the last key of the page before.
+func (b *Backend) Scan(ctx context.Context, prefix, cursor string, limit int) (keys []string, next string, err error) {
+	if err := b.admit(ctx, "scan"); err != nil {
+		return nil, "", err
+	}
+	if err := b.ask(ctx, "scan", ""); err != nil {
+		return nil, "", err
+	}
+	if limit <= 0 {
+		limit = defaultPage
+	}
+	keys, more := b.storage.keys(prefix, cursor, limit)
+	if more {
+		next = keys[len(keys)-1]
+	}
+	return keys, next, nil
+}
+
+// Swap implements [backends.Swapper].
+func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, error) {
+	if len(new) > b.maxValue {
+		return false, failed("swap", backends.TooLarge, errTooLarge)
+	}
+	if err := b.begin(ctx, "swap", key); err != nil {
+		return false, err
+	}
+	swapped, fits := b.storage.swap(key, old, new)
+	if !fits {
+		return false, failed("swap", backends.Overload, errFull)
+	}
+	return swapped, nil
+}
