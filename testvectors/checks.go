@@ -17,7 +17,7 @@ var checks = map[string]func(json.RawMessage) error{
 	"value": of(checkValue), "read": of(checkRead), "read_refused": of(checkReadRefused),
 	"temporal": of(checkTemporal), "decrypted": of(checkDecrypted),
 	"bounds_refused": of(checkBoundsRefused), "bounds_accepted": of(checkBoundsAccepted),
-	"file": of(checkFile), "path_key": of(checkPathKey),
+	"file": of(checkFile), "path_key": of(checkPathKey), "freshness": of(checkFreshness), "fresh_for": of(checkFreshFor),
 	"bytestorage": of(checkByteStorage), "bytestorage_refused": of(checkByteStorageRefused),
 	"bytestorage_document_refused": of(checkByteStorageDocument),
 	"v2":                           of(checkV2), "v2_refused": of(checkV2Refused),

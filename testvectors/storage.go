@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/backends/filebackend"
+	"github.com/cachekit-io/cachekit-go/internal/freshness"
 	"github.com/cachekit-io/cachekit-go/internal/pathkey"
 )
 
@@ -65,4 +67,36 @@ func checkPathKey(c struct {
 		return fmt.Errorf("encoded %q (%v), want %q", got, err, c.Encoded)
 	}
 	return nil
+}
+
+func checkFreshness(c struct {
+	header
+	Lines []hexBytes `json:"lines_hex"`
+	Stale bool       `json:"stale"`
+}) error {
+	if got := freshness.Stale(texts(c.Lines)); got != c.Stale {
+		return fmt.Errorf("stale is %t, want %t", got, c.Stale)
+	}
+	return nil
+}
+
+func checkFreshFor(c struct {
+	header
+	Lines   []hexBytes `json:"lines_hex"`
+	Bounded bool       `json:"bounded"`
+	Seconds int        `json:"seconds"`
+}) error {
+	got, bounded := freshness.For(texts(c.Lines))
+	if want := time.Duration(c.Seconds) * time.Second; got != want || bounded != c.Bounded {
+		return fmt.Errorf("the bound is %v (%t), want %v (%t)", got, bounded, want, c.Bounded)
+	}
+	return nil
+}
+
+func texts(lines []hexBytes) []string {
+	out := make([]string, len(lines))
+	for i, l := range lines {
+		out[i] = string(l)
+	}
+	return out
 }

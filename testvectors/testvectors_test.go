@@ -25,7 +25,7 @@ var pinned = map[string]int{
 	"derivation": 21, "fingerprint": 6, "master_key": 15, "raw_key": 7, "keyring": 5,
 	"aad": 11, "open": 21, "refuse": 36, "foreign": 6, "aad_refused": 10,
 	"interop_key": 84, "interop_key_refused": 34, "value": 5, "read": 11, "temporal": 10, "read_refused": 22, "decrypted": 4,
-	"bounds_refused": 19, "bounds_accepted": 3, "file": 12, "path_key": 31,
+	"bounds_refused": 19, "bounds_accepted": 3, "file": 12, "path_key": 31, "freshness": 9, "fresh_for": 22,
 	"bytestorage": 27, "bytestorage_refused": 14, "bytestorage_document_refused": 2, "v2": 5, "v2_refused": 16,
 }
 
