@@ -15,6 +15,7 @@ type Caps struct {
 	Scanner     Scanner
 	Swapper     Swapper
 	KeyRuler    KeyRuler
+	Metered     Metered
 }
 
 // Wrapper is a backend around another one. It implements no capability
@@ -38,6 +39,7 @@ func CapabilitiesOf(b Backend) Caps {
 	c.Scanner, _ = b.(Scanner)
 	c.Swapper, _ = b.(Swapper)
 	c.KeyRuler, _ = b.(KeyRuler)
+	c.Metered, _ = b.(Metered)
 	return c
 }
 
@@ -129,4 +131,23 @@ type Swapper interface {
 // KeyRuler declares which keys the storage can hold.
 type KeyRuler interface {
 	KeyRules() KeyRules
+}
+
+// Counters are what a cache in front of a backend has counted since it was
+// built.
+type Counters struct {
+	// L1 is true if the cache has an in-process layer.
+	L1 bool
+	// L1Hits and BackendHits are reads that found an entry in the in-process
+	// layer and in the backend, Misses those that found none.
+	L1Hits, BackendHits, Misses uint64
+}
+
+// Metered passes a cache's counters on to its storage, as the CachekitIO
+// service asks for them with each request.
+type Metered interface {
+	// Meter makes source one of those whose sum is reported, until stop is
+	// called, which may be more than once. source is called during calls of the
+	// backend, from many goroutines, and must be quick.
+	Meter(source func() Counters) (stop func())
 }

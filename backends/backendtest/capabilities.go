@@ -122,6 +122,10 @@ func entryCases() []Case {
 			}
 			t.set(s.Backend, key("k"), payload("v", 30), hour)
 			for _, ttl := range []time.Duration{2 * hour, backends.NoExpiry, hour, 200 * time.Millisecond} {
+				if ttl == backends.NoExpiry && !t.harness.can("TouchNoExpiry") {
+					t.permanent("Touch with NoExpiry", func() error { _, err := c.Touch(t.ctx, key("k"), ttl); return err }())
+					continue
+				}
 				if ok, err := c.Touch(t.ctx, key("k"), ttl); !ok || err != nil {
 					t.Errorf("Touch = %t, %v", ok, err)
 				}
@@ -133,6 +137,15 @@ func entryCases() []Case {
 			t.expires(s, key("k"), 200*time.Millisecond)
 		}},
 	}
+}
+
+func (t *probe) permanent(what string, err error) {
+	t.Helper()
+	var e *backends.Error
+	if !errors.As(err, &e) || e.Kind != backends.Permanent {
+		t.Errorf("%s = %v, want a *backends.Error of kind Permanent", what, err)
+	}
+	t.clean(err)
 }
 
 func lockCases() []Case {
@@ -148,16 +161,14 @@ func lockCases() []Case {
 			}
 			_, err = theirs.Lock(t.ctx, key("k"), hour)
 			t.failed("Lock of a held lock", err, backends.ErrLocked)
-			if ok, err := theirs.Unlock(t.ctx, key("k"), "00000000000000000000000000000000"); ok || err != nil {
-				t.Errorf("Unlock with another token = %t, %v", ok, err)
-			}
+			t.unlocksNothing("Unlock with another token", theirs, "00000000000000000000000000000000")
+			_, err = theirs.Lock(t.ctx, key("k"), hour)
+			t.failed("Lock of a lock that another token did not release", err, backends.ErrLocked)
 			t.holds(s.Backend, key("k"), payload("v", 10))
 			if ok, err := mine.Unlock(t.ctx, key("k"), token); !ok || err != nil {
 				t.Errorf("Unlock = %t, %v", ok, err)
 			}
-			if ok, err := mine.Unlock(t.ctx, key("k"), token); ok || err != nil {
-				t.Errorf("second Unlock = %t, %v", ok, err)
-			}
+			t.unlocksNothing("second Unlock", mine, token)
 			again, err := theirs.Lock(t.ctx, key("k"), hour)
 			if err != nil || again == token {
 				t.Errorf("Lock after Unlock = %v, the same token: %t", err, again == token)
@@ -192,12 +203,21 @@ func lockCases() []Case {
 			if !eventually(3*time.Second+t.harness.Granularity, func() bool { _, err = c.Lock(t.ctx, key("k"), hour); return err == nil }) {
 				t.Fatalf("the lock does not expire: %v", err)
 			}
-			if ok, err := c.Unlock(t.ctx, key("k"), old); ok || err != nil {
-				t.Errorf("Unlock with an expired token = %t, %v", ok, err)
-			}
+			t.unlocksNothing("Unlock with an expired token", c, old)
+			_, err = c.Lock(t.ctx, key("k"), hour)
+			t.failed("Lock of the next owner's lock", err, backends.ErrLocked)
 			_, err = c.Lock(t.ctx, key("k"), -1)
 			t.failed("Lock with a negative lease", err, backends.ErrTTL)
 		}},
+	}
+}
+
+// unlocksNothing checks the report of an Unlock with a token that holds nothing,
+// if the storage can tell.
+func (t *probe) unlocksNothing(what string, c backends.Locker, token string) {
+	t.Helper()
+	if ok, err := c.Unlock(t.ctx, key("k"), token); ok && t.harness.can("UnlockReport") || err != nil {
+		t.Errorf("%s = %t, %v", what, ok, err)
 	}
 }
 

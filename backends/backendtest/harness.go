@@ -20,8 +20,14 @@ type Harness struct {
 	Want []string
 
 	// Without excuses what a Subject does not offer, by the name of its field
-	// ("Other", "Stall", "Kill", "Raw"), and "EntryTTL" if an EntryReader cannot
-	// tell the remaining TTL. The value is the reason.
+	// ("Other", "Stall", "Kill", "Raw"), and what a storage cannot do. The value
+	// is the reason.
+	//
+	//	EntryTTL       an EntryReader cannot tell the remaining TTL
+	//	DeleteReport   Delete cannot tell whether there was an entry: it says true
+	//	UnlockReport   Unlock cannot tell whether the lock was held: it says true
+	//	TouchNoExpiry  Touch cannot take an expiry away: a *backends.Error of kind Permanent
+	//	LongTTL        a TTL over MaxTTL is not shortened but refused with ErrTTL
 	Without map[string]string
 
 	// Granularity is the step of the storage's clock: how much longer than
@@ -100,7 +106,9 @@ func (h Harness) check(t *testing.T) []string {
 	}
 	means := map[string]bool{
 		"Other": s.Other != nil, "Stall": s.Stall != nil, "Kill": s.Kill != nil, "Raw": s.Raw != nil,
-		"EntryTTL": h.Without["EntryTTL"] == "",
+	}
+	for _, name := range []string{"EntryTTL", "DeleteReport", "UnlockReport", "TouchNoExpiry", "LongTTL"} {
+		means[name] = h.can(name)
 	}
 	for name, offered := range means {
 		reason, excused := h.Without[name]
@@ -121,6 +129,9 @@ func (h Harness) check(t *testing.T) []string {
 	}
 	return has
 }
+
+// can reports whether the storage is not excused from name.
+func (h Harness) can(name string) bool { return h.Without[name] == "" }
 
 func capabilityNames(b backends.Backend) []string {
 	c := backends.CapabilitiesOf(b)
