@@ -101,3 +101,13 @@ func (r *Keyring) Derive(grant secret.Grant, domain Domain, tenant string) ([]De
 	}
 	return out, nil
 }
+
+// MasterKeys returns the keys themselves, current key first. Only code of this
+// module can hold the grant that it asks for; the error is ErrGrant without one.
+// The slice is the caller's.
+func (r *Keyring) MasterKeys(grant secret.Grant) ([]MasterKey, error) {
+	if !grant.Valid() {
+		return nil, ErrGrant
+	}
+	return append([]MasterKey(nil), r.keys...), nil
+}

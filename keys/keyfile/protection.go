@@ -1,0 +1,76 @@
+package keyfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// The kinds of protection, as a file names them.
+const (
+	kindPassphrase = "passphrase"
+	kindAge        = "age"
+	kindKMS        = "kms"
+	kindCleartext  = "cleartext"
+)
+
+// purpose is what the associated data of a KMS protected file begins with.
+const purpose = format + "/1/"
+
+// Protection is how a file is sealed and opened. A program names the one it
+// expects: a file with another kind does not open, so that nobody can swap a
+// protected file for a cleartext one. It is immutable, safe for concurrent use,
+// and prints nothing.
+type Protection struct {
+	redacted
+	kind, keyURI string
+	seal         func(ctx context.Context, plain []byte, recipients []string) ([]byte, error)
+	open         func(ctx context.Context, sealed []byte) ([]byte, error)
+	// recipients are whom the next write records and encrypts to; without any,
+	// those that the file records, else fallback.
+	recipients, fallback []string
+}
+
+// Cleartext is no protection: whoever reads the file has the keys, and whoever
+// can write it can change roles and keys unnoticed, because nothing in it is
+// authenticated. The mode and the owner of the file are all there is. It is
+// meant for a secret store that mounts files in memory and for tests.
+func Cleartext() *Protection { return &Protection{kind: kindCleartext} }
+
+// kmsError keeps the text of a KMS, which may quote requests and policies, out
+// of ours.
+type kmsError struct{ cause error }
+
+func (e *kmsError) Error() string {
+	var coded interface{ ErrorCode() string }
+	if errors.As(e.cause, &coded) && isCode(coded.ErrorCode()) {
+		return fmt.Sprintf("%v: it answered %s", ErrKMS, coded.ErrorCode())
+	}
+	if errors.Is(e.cause, context.DeadlineExceeded) {
+		return fmt.Sprintf("%v: it did not answer in time", ErrKMS)
+	}
+	return fmt.Sprintf("%v: unwrap this error for what its client says (%T)", ErrKMS, e.cause)
+}
+
+func (e *kmsError) Unwrap() []error { return []error{ErrKMS, e.cause} }
+
+func isCode(s string) bool {
+	for _, c := range s {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '.' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
+}
+
+// otherKind says that a file is protected in another way than the program asks.
+func (p *Protection) otherKind(kind string) error {
+	if !validKind(kind) {
+		return fmt.Errorf("%w: its kind of protection is unknown", ErrVersion)
+	}
+	return fmt.Errorf("%w: its protection is %q, this program asks for %q", ErrProtection, kind, p.kind)
+}
+
+func validKind(kind string) bool {
+	return kind == kindPassphrase || kind == kindAge || kind == kindKMS || kind == kindCleartext
+}
