@@ -47,6 +47,15 @@ func TestRedis(t *testing.T) {
 	wants(t, goRun(t, "./redis", "CACHEKIT_REDIS_URL="+testenv.Redis(t, nil).URL()))
 }
 
+func TestCustomBackend(t *testing.T) {
+	out := goRun(t, "./custombackend")
+	for _, want := range []string{"read     Ada Lovelace (found: true)", "refused  secure: set entry"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not printed:\n%s", want, out)
+		}
+	}
+}
+
 // The program in README.md must work as pasted.
 func TestReadmeProgram(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
