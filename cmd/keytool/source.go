@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cachekit-io/cachekit-go/keys"
+)
+
+// keyFlags say where the keys are.
+type keyFlags struct {
+	file string
+}
+
+func (f *keyFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.file, "key-file", "", "`file` with one master key in hex, - for standard input (default: the environment)")
+}
+
+// keyring returns the keys that the flags name, else those of the environment.
+func (a *app) keyring(ctx context.Context, f keyFlags) (*keys.Keyring, error) {
+	var source keys.Source = keys.Environment{}
+	if f.file != "" {
+		key, err := a.readKey(f.file)
+		if err != nil {
+			return nil, err
+		}
+		return keys.NewKeyring(key)
+	}
+	ring, err := source.Keyring(ctx)
+	if err != nil {
+		return nil, fail(codeUsage, "no usable key: %w", err)
+	}
+	return ring, nil
+}
+
+// maxSecretText bounds what is read of a file that holds one secret.
+const maxSecretText = 64 << 10
+
+// readKey reads a master key from a file that only its owner can read, or from
+// standard input.
+func (a *app) readKey(file string) (keys.MasterKey, error) {
+	text, err := a.readSecret(file)
+	if err != nil {
+		return keys.MasterKey{}, err
+	}
+	key, err := keys.Hex(text)
+	if err != nil {
+		return keys.MasterKey{}, fail(codeUsage, "%s: %w", secretName(file), err)
+	}
+	return key, nil
+}
+
+// readSecret returns the text of a secret without the line end behind it.
+func (a *app) readSecret(file string) (string, error) {
+	f := a.in
+	if file != "-" {
+		var err error
+		if f, err = openSecret(file); err != nil {
+			return "", err
+		}
+		defer f.Close()
+	} else if terminal(f) {
+		return "", fail(codeUsage, "standard input is a terminal, where a secret would be shown: pipe it in, or name a file")
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxSecretText+1))
+	defer clear(b)
+	switch {
+	case err != nil:
+		return "", fail(codeUsage, "reading %s: %w", secretName(file), err)
+	case len(b) > maxSecretText:
+		return "", fail(codeUsage, "%s is too long for a secret", secretName(file))
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}
+
+// openSecret opens a regular file that nobody but its owner can read.
+func openSecret(file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return nil, fail(codeUsage, "%w", err)
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = errors.New("is not a regular file")
+	case info.Mode().Perm()&0o077 != 0:
+		err = errors.New("can be read or written by others: chmod 600 it, and consider the secret in it known")
+	default:
+		return f, nil
+	}
+	f.Close()
+	return nil, fail(codeUsage, "%s: %w", file, err)
+}
+
+func secretName(file string) string {
+	if file == "-" {
+		return "standard input"
+	}
+	return file
+}
