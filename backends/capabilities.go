@@ -8,14 +8,15 @@ import (
 // Caps is what a backend can do beyond [Backend]; a nil field is a capability
 // that it does not have.
 type Caps struct {
-	Batcher     Batcher
-	EntryReader EntryReader
-	TTLer       TTLer
-	Locker      Locker
-	Scanner     Scanner
-	Swapper     Swapper
-	KeyRuler    KeyRuler
-	Metered     Metered
+	Batcher      Batcher
+	EntryReader  EntryReader
+	TTLer        TTLer
+	Locker       Locker
+	Scanner      Scanner
+	Swapper      Swapper
+	BatchSwapper BatchSwapper
+	KeyRuler     KeyRuler
+	Metered      Metered
 }
 
 // Wrapper is a backend around another one. It implements no capability
@@ -38,6 +39,7 @@ func CapabilitiesOf(b Backend) Caps {
 	c.Locker, _ = b.(Locker)
 	c.Scanner, _ = b.(Scanner)
 	c.Swapper, _ = b.(Swapper)
+	c.BatchSwapper, _ = b.(BatchSwapper)
 	c.KeyRuler, _ = b.(KeyRuler)
 	c.Metered, _ = b.(Metered)
 	return c
@@ -126,6 +128,25 @@ type Swapper interface {
 	// reports whether it did. The remaining TTL (or its absence) is kept. A
 	// missing entry is not swapped.
 	Swap(ctx context.Context, key string, old, new []byte) (swapped bool, err error)
+}
+
+// BatchSwapper swaps many entries in few round trips: what re-encryption of a
+// whole storage needs. Each item is swapped or not for itself, under the rules
+// of [Swapper]; there is one result for each, in order.
+type BatchSwapper interface {
+	SwapMany(ctx context.Context, items []SwapItem) []SwapResult
+}
+
+// SwapItem is one entry of BatchSwapper.SwapMany.
+type SwapItem struct {
+	Key      string
+	Old, New []byte
+}
+
+// SwapResult is one result of BatchSwapper.SwapMany.
+type SwapResult struct {
+	Swapped bool
+	Err     error
 }
 
 // KeyRuler declares which keys the storage can hold.

@@ -307,5 +307,34 @@ func swapCases() []Case {
 				t.Errorf("%d of 12 Swaps succeeded, want 1", won.Load())
 			}
 		}},
+		{Name: "SwapMany", Rule: "SwapMany swaps each entry for itself: those that are still what was read, with their TTL kept", Needs: []string{"BatchSwapper"}, run: func(t *probe) {
+			b := t.backend()
+			c := backends.CapabilitiesOf(b).BatchSwapper
+			if got := c.SwapMany(t.ctx, nil); len(got) != 0 {
+				t.Errorf("SwapMany of nothing has %d results", len(got))
+			}
+			one, two := payload("one", 40), payload("two", 4000)
+			t.set(b, key("same"), one, hour)
+			t.set(b, key("kept"), one, backends.NoExpiry)
+			t.set(b, key("newer"), two, hour)
+			got := c.SwapMany(t.ctx, []backends.SwapItem{
+				{Key: key("same"), Old: one, New: two}, {Key: key("newer"), Old: one, New: one},
+				{Key: "", Old: one, New: two}, {Key: key("none"), Old: nil, New: two}, {Key: key("kept"), Old: one, New: two},
+			})
+			if len(got) != 5 {
+				t.Fatalf("SwapMany of 5 items has %d results", len(got))
+			}
+			for i, swapped := range []bool{true, false, false, false, true} {
+				if got[i].Swapped != swapped || (got[i].Err != nil) != (i == 2) {
+					t.Errorf("result %d = %t, %v, want %t", i, got[i].Swapped, got[i].Err, swapped)
+				}
+			}
+			t.holds(b, key("same"), two)
+			t.holds(b, key("newer"), two)
+			t.holds(b, key("kept"), two)
+			t.ttlIs(b, key("same"), hour)
+			t.ttlIs(b, key("kept"), backends.NoExpiry)
+			t.misses(b, key("none"))
+		}},
 	}
 }

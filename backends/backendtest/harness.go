@@ -16,7 +16,8 @@ type Harness struct {
 	Open func(tb testing.TB) Subject
 
 	// Want names the capabilities that the backend must have: "Batcher",
-	// "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "KeyRuler".
+	// "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper",
+	// "KeyRuler".
 	Want []string
 
 	// Without excuses what a Subject does not offer, by the name of its field
@@ -147,6 +148,7 @@ func capabilityNames(b backends.Backend) []string {
 	add("Locker", c.Locker != nil)
 	add("Scanner", c.Scanner != nil)
 	add("Swapper", c.Swapper != nil)
+	add("BatchSwapper", c.BatchSwapper != nil)
 	add("KeyRuler", c.KeyRuler != nil)
 	return names
 }

@@ -46,13 +46,14 @@ type Backend struct {
 }
 
 var (
-	_ backends.Backend     = (*Backend)(nil)
-	_ backends.Batcher     = (*Backend)(nil)
-	_ backends.EntryReader = (*Backend)(nil)
-	_ backends.TTLer       = (*Backend)(nil)
-	_ backends.Locker      = (*Backend)(nil)
-	_ backends.Scanner     = (*Backend)(nil)
-	_ backends.Swapper     = (*Backend)(nil)
+	_ backends.Backend      = (*Backend)(nil)
+	_ backends.Batcher      = (*Backend)(nil)
+	_ backends.EntryReader  = (*Backend)(nil)
+	_ backends.TTLer        = (*Backend)(nil)
+	_ backends.Locker       = (*Backend)(nil)
+	_ backends.Scanner      = (*Backend)(nil)
+	_ backends.Swapper      = (*Backend)(nil)
+	_ backends.BatchSwapper = (*Backend)(nil)
 )
 
 // Get implements [backends.Backend].

@@ -11,7 +11,7 @@ import (
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 )
 
-var capabilities = []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper"}
+var capabilities = []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper"}
 
 const password = "correct:horse/battery@staple"
 

@@ -2,6 +2,8 @@ package redisbackend
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -10,7 +12,9 @@ import (
 
 // swap replaces a value that is still the old one and keeps its expiry (KEEPTTL:
 // Redis 6.0).
-var swap = redis.NewScript(`if redis.call("get",KEYS[1])==ARGV[1] then redis.call("set",KEYS[1],ARGV[2],"KEEPTTL") return 1 end return 0`)
+var swap = redis.NewScript(swapSource)
+
+const swapSource = `if redis.call("get",KEYS[1])==ARGV[1] then redis.call("set",KEYS[1],ARGV[2],"KEEPTTL") return 1 end return 0`
 
 // Swap implements [backends.Swapper] with a script that Redis runs as one.
 func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, error) {
@@ -20,5 +24,35 @@ func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, 
 	old, new = b.hold(ctx, old), b.hold(ctx, new)
 	return write(ctx, b, "swap", []string{key}, func(ctx context.Context) (bool, error) {
 		return b.script(ctx, swap, key, old, new)
+	})
+}
+
+// SwapMany implements [backends.BatchSwapper] with one pipeline for each node.
+func (b *Backend) SwapMany(ctx context.Context, items []backends.SwapItem) []backends.SwapResult {
+	results := make([]backends.SwapResult, len(items))
+	valid := check(items, func(it backends.SwapItem) error { return b.checkItem("swap many", it.Key, it.New, backends.NoExpiry) },
+		func(i int, err error) { results[i].Err = err })
+	b.swapMany(ctx, items, valid, results, "evalsha", swap.Hash())
+	// A server that does not know the script yet has run none of it.
+	unknown := slices.DeleteFunc(valid, func(i int) bool {
+		var refused *ServerError
+		return !errors.As(results[i].Err, &refused) || refused.Code != "NOSCRIPT"
+	})
+	if len(unknown) > 0 {
+		b.swapMany(ctx, items, unknown, results, "eval", swapSource)
+	}
+	return results
+}
+
+func (b *Backend) swapMany(ctx context.Context, items []backends.SwapItem, valid []int, results []backends.SwapResult, command, script string) {
+	b.writeMany(ctx, "swap many", valid, func(i int) string { return items[i].Key }, func(ctx context.Context, i int) redis.Cmder {
+		it := items[i]
+		return redis.NewCmd(ctx, command, script, 1, it.Key, b.hold(ctx, it.Old), b.hold(ctx, it.New))
+	}, func(i int, cmd redis.Cmder, err error) {
+		results[i] = backends.SwapResult{Err: err}
+		if c, ok := cmd.(*redis.Cmd); ok && err == nil {
+			n, err := c.Int64()
+			results[i].Swapped, results[i].Err = n > 0, fail(ctx, "swap many", err)
+		}
 	})
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,8 +52,7 @@ func (s *Store) PutMany(ctx context.Context, entries []envelope.Sealed, ttl time
 	items := make([]backends.Item, len(entries))
 	for i, e := range entries {
 		if e.IsZero() {
-			out[i] = envelope.ErrZero
-			return out
+			return slices.Repeat([]error{envelope.ErrZero}, len(entries))
 		}
 		items[i] = backends.Item{Key: e.Key(), Value: e.Bytes(), TTL: ttl}
 	}
@@ -67,6 +67,27 @@ func (s *Store) DeleteMany(ctx context.Context, keys []string) []backends.Delete
 	out := make([]backends.DeleteResult, len(keys))
 	each(len(keys), func(i int) { out[i].Existed, out[i].Err = s.Delete(ctx, keys[i]) })
 	return out
+}
+
+// Pair is an entry as it was read and what is to replace it.
+type Pair struct{ Old, New envelope.Sealed }
+
+// SwapMany is Swap for many entries, in one round trip where the backend can.
+// There is one result for each, in order.
+func (s *Store) SwapMany(ctx context.Context, pairs []Pair) []backends.SwapResult {
+	out := make([]backends.SwapResult, len(pairs))
+	if s.caps.BatchSwapper == nil {
+		each(len(pairs), func(i int) { out[i].Swapped, out[i].Err = s.Swap(ctx, pairs[i].Old, pairs[i].New) })
+		return out
+	}
+	items := make([]backends.SwapItem, len(pairs))
+	for i, p := range pairs {
+		if err := swappable(p.Old, p.New); err != nil {
+			return slices.Repeat([]backends.SwapResult{{Err: err}}, len(pairs))
+		}
+		items[i] = backends.SwapItem{Key: p.New.Key(), Old: p.Old.Bytes(), New: p.New.Bytes()}
+	}
+	return s.caps.BatchSwapper.SwapMany(ctx, items)
 }
 
 // each runs f for 0..n-1, at most parallel at a time, and waits for all.

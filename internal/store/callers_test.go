@@ -20,11 +20,12 @@ func mayWrite(path string) bool {
 // writes are the methods that hand bytes or a change to a storage, by the
 // interface of package backends that has them.
 var writes = map[string][]string{
-	"Backend": {"Set", "Delete"},
-	"Batcher": {"SetMany", "DeleteMany"},
-	"TTLer":   {"Touch"},
-	"Locker":  {"Lock", "Unlock"},
-	"Swapper": {"Swap"},
+	"Backend":      {"Set", "Delete"},
+	"Batcher":      {"SetMany", "DeleteMany"},
+	"TTLer":        {"Touch"},
+	"Locker":       {"Lock", "Unlock"},
+	"Swapper":      {"Swap"},
+	"BatchSwapper": {"SwapMany"},
 }
 
 // Only sealed bytes can reach a backend (DESIGN.md, I1) because package store,

@@ -73,6 +73,32 @@ func (s *Store) Put(ctx context.Context, e envelope.Sealed, ttl time.Duration) e
 	return s.backend.Set(ctx, e.Key(), e.Bytes(), ttl)
 }
 
+// CanSwap reports whether the storage can compare and swap.
+func (s *Store) CanSwap() bool { return s.caps.Swapper != nil }
+
+// Swap replaces old, as it was read, with new, sealed for the same key, if the
+// storage still holds old. The remaining TTL is kept. The storage must be able
+// to swap.
+func (s *Store) Swap(ctx context.Context, old, new envelope.Sealed) (swapped bool, err error) {
+	if err := swappable(old, new); err != nil {
+		return false, err
+	}
+	return s.caps.Swapper.Swap(ctx, new.Key(), old.Bytes(), new.Bytes())
+}
+
+// errOtherKey refuses to swap an entry for one that belongs elsewhere.
+var errOtherKey = errors.New("store: the entries to swap are of different keys")
+
+func swappable(old, new envelope.Sealed) error {
+	switch {
+	case old.IsZero() || new.IsZero():
+		return envelope.ErrZero
+	case old.Key() != new.Key():
+		return errOtherKey
+	}
+	return nil
+}
+
 // Delete removes the entry of key and reports whether there was one.
 func (s *Store) Delete(ctx context.Context, key string) (bool, error) {
 	return s.backend.Delete(ctx, key)
