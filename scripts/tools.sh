@@ -6,6 +6,7 @@ set -u
 missing=""
 command -v redis-server >/dev/null || missing="$missing redis-server"
 command -v redis-sentinel >/dev/null || missing="$missing redis-sentinel"
+command -v memcached >/dev/null || missing="$missing memcached"
 command -v python3 >/dev/null || missing="$missing python3 python3-venv"
 [ -n "$missing" ] || exit 0
 

@@ -1,0 +1,108 @@
+package memcachedbackend
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// maxLine bounds a line of an answer; the longest legal one repeats a key and
+// has four numbers.
+const maxLine = 1024
+
+// answer follows the bytes of the answer to one request on their way to
+// gomemcache, which trusts them: it allocates whatever length a server claims,
+// takes any number of values and leaves what follows for the next caller. The
+// zero value lets everything pass, for requests whose answer this package reads
+// itself.
+type answer struct {
+	kind    kind
+	left    int // VALUE blocks, or lines, that may still come
+	limit   int // bytes of a value
+	skip    int // bytes of the current value and its line end still to come
+	done    bool
+	refused *ServerError
+
+	part []byte // the line that is not complete yet
+}
+
+type kind uint8
+
+const (
+	anything kind = iota
+	values        // any number of VALUE blocks up to left, and END
+	line          // one line
+)
+
+// take is given the bytes that came. It returns how many of them belong to the
+// answer, or an error if the answer is out of bounds.
+func (a *answer) take(p []byte) (n int, err error) {
+	if a.kind == anything {
+		return len(p), nil
+	}
+	for n < len(p) && !a.done {
+		if a.skip > 0 {
+			k := min(a.skip, len(p)-n)
+			a.skip -= k
+			n += k
+			continue
+		}
+		i := bytes.IndexByte(p[n:], '\n')
+		if i < 0 {
+			a.part = append(a.part, p[n:]...)
+			if len(a.part) > maxLine {
+				return n, errReply
+			}
+			return len(p), nil
+		}
+		text := p[n : n+i+1]
+		if len(a.part) > 0 {
+			a.part = append(a.part, text...)
+			text = a.part
+		}
+		n += i + 1
+		if err := a.line(text); err != nil {
+			return n, err
+		}
+		a.part = a.part[:0]
+	}
+	return n, nil
+}
+
+func (a *answer) line(text []byte) error {
+	if len(text) > maxLine {
+		return errReply
+	}
+	if a.refused = refusal(text); a.refused != nil || a.kind == line {
+		a.done = true
+		return nil
+	}
+	if string(text) == "END\r\n" {
+		a.done = true
+		return nil
+	}
+	size, ok := valueSize(text)
+	switch {
+	case !ok || a.left == 0:
+		return errReply
+	case size > a.limit:
+		return errReplyTooLarge
+	}
+	a.left--
+	a.skip = size + 2
+	return nil
+}
+
+// valueSize reads "VALUE <key> <flags> <bytes> [<cas>]" (doc/protocol.txt,
+// "Retrieval command").
+func valueSize(text []byte) (size int, ok bool) {
+	rest, ok := bytes.CutPrefix(text, []byte("VALUE "))
+	if !ok {
+		return 0, false
+	}
+	_, rest, _ = bytes.Cut(rest, []byte(" "))
+	_, rest, _ = bytes.Cut(rest, []byte(" "))
+	rest = bytes.TrimSuffix(rest, []byte("\r\n"))
+	number, _, _ := bytes.Cut(rest, []byte(" "))
+	n, err := strconv.ParseUint(string(number), 10, 31)
+	return int(n), err == nil
+}

@@ -1,0 +1,229 @@
+package memcachedbackend
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+
+	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+)
+
+// maxBatch is how many keys go to a server at once, so that a large batch does
+// not hold up everybody else, and answers cannot fill the sockets while
+// requests are still being sent.
+const maxBatch = 1000
+
+// outcome is what became of one key of a batch.
+type outcome struct {
+	known bool // false: the error of the whole request holds
+	err   error
+	value []byte
+}
+
+// GetMany implements [backends.Batcher] with gomemcache's GetMulti on every
+// server that holds some of the keys, at the same time. TTLs are unknown.
+func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResult {
+	results := make([]backends.GetResult, len(keys))
+	batch{b, ctx, "get many", len(keys),
+		func(i int) (string, error) { return keys[i], rules.Check(keys[i]) },
+		func(i int, o outcome) {
+			results[i] = backends.GetResult{Entry: backends.Entry{Value: o.value}, Err: o.err}
+		},
+		func(se *session, part []int) ([]outcome, error) {
+			wanted := make([]string, len(part))
+			for j, i := range part {
+				wanted[j] = keys[i]
+			}
+			return se.getMany(wanted, b.opts.MaxValueBytes)
+		}}.run()
+	return results
+}
+
+// SetMany implements [backends.Batcher] with one pipeline for each server.
+func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
+	errs := make([]error, len(items))
+	batch{b, ctx, "set many", len(items),
+		func(i int) (string, error) {
+			return items[i].Key, b.checkItem("set many", items[i].Key, items[i].Value, items[i].TTL)
+		},
+		func(i int, o outcome) { errs[i] = o.err },
+		func(se *session, part []int) ([]outcome, error) {
+			return se.pipeline(len(part), "STORED", func(j int, head []byte) (_, body []byte) {
+				it := &items[part[j]]
+				head = append(append(append(head, "set "...), it.Key...), " 0 "...)
+				head = append(strconv.AppendInt(head, int64(seconds(it.TTL)), 10), ' ')
+				return append(strconv.AppendInt(head, int64(len(it.Value)), 10), "\r\n"...), it.Value
+			})
+		}}.run()
+	return errs
+}
+
+// DeleteMany implements [backends.Batcher] with one pipeline for each server.
+func (b *Backend) DeleteMany(ctx context.Context, keys []string) []backends.DeleteResult {
+	results := make([]backends.DeleteResult, len(keys))
+	batch{b, ctx, "delete many", len(keys),
+		func(i int) (string, error) { return keys[i], rules.Check(keys[i]) },
+		func(i int, o outcome) { results[i].Existed, results[i].Err = existed(struct{}{}, o.err) },
+		func(se *session, part []int) ([]outcome, error) {
+			return se.pipeline(len(part), "DELETED", func(j int, head []byte) (_, body []byte) {
+				return append(append(append(head, "delete "...), keys[part[j]]...), "\r\n"...), nil
+			})
+		}}.run()
+	return results
+}
+
+// batch is a request about n keys, which live on several servers.
+type batch struct {
+	b      *Backend
+	ctx    context.Context
+	op     string
+	n      int
+	check  func(i int) (key string, err error)
+	report func(i int, o outcome)
+	send   func(se *session, part []int) ([]outcome, error)
+}
+
+func (t batch) run() {
+	parts := t.split()
+	if len(parts) == 1 {
+		for s, part := range parts {
+			t.serve(s, part)
+		}
+		return
+	}
+	var wg sync.WaitGroup
+	for s, part := range parts {
+		wg.Go(func() { t.serve(s, part) })
+	}
+	wg.Wait()
+}
+
+// split groups the indices of the keys by server and reports those that nothing
+// can be asked of.
+func (t batch) split() map[*server][]int {
+	parts := make(map[*server][]int, 1)
+	for i := range t.n {
+		key, err := t.check(i)
+		if err != nil {
+			t.report(i, outcome{err: err})
+			continue
+		}
+		s, err := t.b.server(key)
+		if err != nil {
+			t.report(i, outcome{err: fail(t.ctx, t.op, err)})
+			continue
+		}
+		parts[s] = append(parts[s], i)
+	}
+	return parts
+}
+
+// serve sends the part of one server and reports each outcome.
+func (t batch) serve(s *server, all []int) {
+	for start := 0; start < len(all); start += maxBatch {
+		part := all[start:min(start+maxBatch, len(all))]
+		outcomes, _, err := run(t.ctx, t.b, s, func(se *session) ([]outcome, error) { return t.send(se, part) })
+		for j, i := range part {
+			o := outcome{err: err}
+			if j < len(outcomes) && outcomes[j].known {
+				o = outcomes[j]
+			}
+			o.err = fail(t.ctx, t.op, o.err)
+			t.report(i, o)
+		}
+	}
+}
+
+// getMany reads several items. What came before a failure is known.
+func (se *session) getMany(keys []string, limit int) ([]outcome, error) {
+	se.expect(values, len(keys), limit)
+	found, err := se.client.GetMulti(keys)
+	err = se.why(err)
+	outcomes := make([]outcome, len(keys))
+	matched := 0
+	for j, key := range keys {
+		it := found[key]
+		switch {
+		case it == nil && err == nil:
+			outcomes[j] = outcome{known: true, err: backends.ErrNotFound}
+		case it == nil:
+		case it.Key == "": // handed out already
+			outcomes[j] = outcome{known: true, value: bytes.Clone(it.Value)}
+		default:
+			outcomes[j] = outcome{known: true, value: it.Value}
+			it.Key = ""
+			matched++
+		}
+	}
+	if matched != len(found) { // keys that nobody asked for
+		se.spoilt = true
+		return nil, errReply
+	}
+	return outcomes, err
+}
+
+// Over TLS a pipeline goes in groups that fit into one record and into the
+// buffer of a connection: memcached (1.6.18 at least) waits for more from the
+// network while the rest of a record lies in OpenSSL's buffer, after 20 commands
+// or as soon as a value ends within a record.
+const (
+	groupCommands = 16
+	groupBytes    = 8 << 10
+)
+
+// pipeline sends n commands before it reads their answers, one line each.
+// command appends the i-th to head and may name a body that follows it.
+func (se *session) pipeline(n int, success string, command func(i int, head []byte) (_, body []byte)) ([]outcome, error) {
+	w := se.ask()
+	outcomes := make([]outcome, n)
+	head := make([]byte, 0, 300)
+	var err error
+	waiting := 0 // the first command that has no answer yet
+	for i := 0; i < n && err == nil; i++ {
+		var body []byte
+		head, body = command(i, head[:0])
+		if full := i-waiting >= groupCommands || w.Buffered()+len(head)+len(body) > groupBytes; se.opaque && full && i > waiting {
+			err = se.answers(outcomes[waiting:i], success)
+			waiting = i
+		}
+		_, _ = w.Write(head)
+		if body != nil {
+			_, _ = w.Write(body)
+			_, _ = w.WriteString("\r\n")
+		}
+	}
+	if err == nil {
+		err = se.answers(outcomes[waiting:], success)
+	}
+	se.answered(err)
+	return outcomes, err
+}
+
+// answers sends what is buffered and reads its answers. A SERVER_ERROR concerns its own
+// command alone; after any other surprise nothing can be said of the rest.
+func (se *session) answers(outcomes []outcome, success string) error {
+	if err := se.w.Flush(); err != nil {
+		return err
+	}
+	for i := range outcomes {
+		text, err := se.readLine()
+		var refused *ServerError
+		switch {
+		case errors.As(err, &refused) && refused.Code == "SERVER_ERROR":
+			outcomes[i] = outcome{known: true, err: err}
+		case err != nil:
+			return err
+		case string(text) == success:
+			outcomes[i].known = true
+		case string(text) == "NOT_FOUND":
+			outcomes[i] = outcome{known: true, err: memcache.ErrCacheMiss}
+		default:
+			return errReply
+		}
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package memcachedbackend
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+)
+
+// do runs f on a connection to the server of key, within ctx.
+func do[T any](ctx context.Context, b *Backend, op, key string, f func(*session) (T, error)) (T, error) {
+	s, err := b.server(key)
+	if err != nil {
+		var zero T
+		return zero, fail(ctx, op, err)
+	}
+	v, _, err := run(ctx, b, s, f)
+	return v, fail(ctx, op, err)
+}
+
+// run runs f on a connection to s. If an idle connection turns out to be closed
+// before any of the answer has come, f runs once more, on a new one: servers
+// close connections that they have not heard from. again tells f, or its
+// caller, that the first request may have been executed all the same.
+func run[T any](ctx context.Context, b *Backend, s *server, f func(*session) (T, error)) (v T, again bool, err error) {
+	if b.closed.Load() {
+		return v, false, backends.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return v, false, err
+	}
+	limit := time.Now().Add(b.opts.Timeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(limit) {
+		limit = d
+	}
+	se, reused, err := s.take(ctx, limit)
+	if err != nil {
+		return v, false, err
+	}
+	v, err = f(se)
+	retry := reused && !se.heard && lost(se.err)
+	s.put(se)
+	if !retry || ctx.Err() != nil {
+		return v, false, err
+	}
+	if se, err = s.dial(ctx, limit); err != nil {
+		return v, true, err
+	}
+	v, err = f(se)
+	s.put(se)
+	return v, true, err
+}
+
+// why replaces what gomemcache says of a failure, which can repeat what the
+// server sent, by what the connection knows of it.
+func (se *session) why(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case se.answer.refused != nil:
+		return se.answer.refused
+	case se.err != nil:
+		return se.err
+	}
+	for _, known := range []error{memcache.ErrCacheMiss, memcache.ErrNotStored, memcache.ErrCASConflict} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return errReply
+}
+
+// get reads one item with its CAS number.
+func (se *session) get(key string, limit int) (*memcache.Item, error) {
+	se.expect(values, 1, limit)
+	it, err := se.client.Get(key)
+	if err != nil {
+		return nil, se.why(err)
+	}
+	if it.Key != key {
+		se.spoilt = true
+		return nil, errReply
+	}
+	return it, nil
+}
+
+// store runs one of gomemcache's commands that are answered by one line.
+func (se *session) store(command func() error) error {
+	se.expect(line, 1, 0)
+	return se.why(command())
+}

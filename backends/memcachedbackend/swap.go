@@ -1,0 +1,60 @@
+package memcachedbackend
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+)
+
+// Swap implements [backends.Swapper] with a meta get and a compare-and-swap on
+// the entry's CAS number. memcached cannot keep a TTL while it stores, so the
+// remaining one is stored anew: it can come out one second longer, and a Touch
+// of another client that lands between the two requests is undone.
+func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, error) {
+	if err := b.checkItem("swap", key, new, backends.NoExpiry); err != nil {
+		return false, err
+	}
+	for {
+		swapped, err := do(ctx, b, "swap", key, func(se *session) (bool, error) {
+			if b.opts.ClassicProtocol {
+				return false, errNoMeta
+			}
+			return b.swap(se, key, old, new)
+		})
+		if !errors.Is(err, memcache.ErrCASConflict) {
+			return swapped, err
+		}
+	}
+}
+
+// swap tries once. The error is ErrCASConflict if the entry was stored anew
+// meanwhile, perhaps with the same bytes.
+func (b *Backend) swap(se *session, key string, old, new []byte) (bool, error) {
+	start := time.Now()
+	it, err := se.meta(key, "kvtfc", b.opts.MaxValueBytes)
+	switch {
+	case errors.Is(err, memcache.ErrCacheMiss):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !bytes.Equal(it.value, old):
+		return false, nil
+	case it.cas == 0:
+		return false, errNoCAS
+	}
+	stored := memcache.Item{Key: key, Value: new, Flags: it.flags, CasID: it.cas}
+	if it.ttl >= 0 {
+		left := max(it.ttl-int64(time.Since(start)/time.Second), 1)
+		stored.Expiration = int32(min(left, maxSeconds))
+	}
+	err = se.store(func() error { return se.client.CompareAndSwap(&stored) })
+	if errors.Is(err, memcache.ErrCacheMiss) || errors.Is(err, memcache.ErrNotStored) {
+		return false, nil
+	}
+	return err == nil, err
+}
