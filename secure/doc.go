@@ -37,11 +37,29 @@
 //
 // # Resolution
 //
-// The backend is Options.Backend, else the one given to SetDefaultBackend, else
-// what the environment selects: exactly one of CACHEKIT_API_KEY (CachekitIO),
-// CACHEKIT_REDIS_URL, CACHEKIT_MEMCACHED_SERVERS and CACHEKIT_FILE_CACHE_DIR,
-// else REDIS_URL. Two selectors are an error that names them. CachekitIO and
-// Memcached have no backend in this version and are refused when selected.
+// The first line that applies decides; what comes after it is passed over.
+//
+//	backend   Options.L1Only                  no backend
+//	          Options.Backend                 that one; it stays the caller's to close
+//	          SetDefaultBackend               that one; likewise
+//	          CACHEKIT_API_KEY                CachekitIO
+//	          CACHEKIT_REDIS_URL              Redis
+//	          CACHEKIT_MEMCACHED_SERVERS      Memcached
+//	          CACHEKIT_FILE_CACHE_DIR         a directory of files
+//	          REDIS_URL                       Redis
+//	          nothing of these                ErrConfig, which lists the choices
+//	keys      Options.Plaintext               none
+//	          Options.Keyring                 what that source returns
+//	          Options.MasterKey               that one key
+//	          CACHEKIT_KEYRING                ErrConfig: a keyring file is passed as Options.Keyring
+//	          CACHEKIT_MASTER_KEY             with CACHEKIT_PREVIOUS_MASTER_KEYS
+//	          nothing of these                ErrConfig
+//
+// The four selectors from CACHEKIT_API_KEY to CACHEKIT_FILE_CACHE_DIR have no
+// order: two of them are ErrConfig, which names them. A variable that is set but
+// blank is ErrConfig if it would decide, and counts as set beside another
+// selector: it is a broken deployment, not a choice. Resolve shows what would be
+// chosen, and why, without opening anything.
 //
 // # Failures
 //

@@ -49,25 +49,20 @@ type resolved struct {
 
 // resolveBackend walks the chain: options, default, environment.
 func resolveBackend(ctx context.Context, p profile, o *Options) (resolved, error) {
-	switch b := defaultBackend.Load(); {
-	case p.ownBackend:
-		return resolved{}, misconfigured("the %s profile: %w", p.name, errNoCachekitIO)
-	case o.Backend != nil:
-		return resolved{backend: o.Backend}, nil
-	case b != nil:
-		return resolved{backend: *b}, nil
+	c := chooseBackend(p, o)
+	switch {
+	case c.Err != nil:
+		return resolved{}, c.Err
+	case c.backend != nil:
+		return resolved{backend: c.backend}, nil
 	}
-	name, value, err := selected()
-	if err != nil {
-		return resolved{}, err
-	}
-	b, err := open(ctx, name, value)
+	b, err := open(ctx, c.Source, c.value)
 	var down *backends.Error
 	switch {
 	case errors.As(err, &down):
-		return resolved{}, fmt.Errorf("secure: the backend of %s: %w", name, classify(err))
+		return resolved{}, fmt.Errorf("secure: the backend of %s: %w", c.Source, classify(err))
 	case err != nil:
-		return resolved{}, misconfigured("%s: %w", name, err)
+		return resolved{}, misconfigured("%s: %w", c.Source, err)
 	}
 	return resolved{backend: b, owned: true}, nil
 }
