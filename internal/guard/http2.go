@@ -1,0 +1,151 @@
+package guard
+
+//lint:file-ignore SA1019 golang.org/x/net/http2 is deprecated in favour of net/http, whose client has no Ping (DESIGN.md, D6).
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+type clientConn = http2.ClientConn
+
+// errHTTP1 tells that the server chose HTTP/1.1.
+var errHTTP1 = errors.New("guard: the server speaks HTTP/1.1")
+
+// pool holds the one HTTP/2 connection of a Transport and makes a new one, once
+// for all callers, when that takes no more requests. It is a
+// http2.ClientConnPool.
+type pool struct {
+	t  *Transport
+	h2 *http2.Transport
+
+	mu      sync.Mutex
+	current *clientConn
+	dialing *attempt
+	http1   bool
+}
+
+// attempt is a connection in the making. It belongs to no caller, so that none
+// can end it for the others.
+type attempt struct {
+	done chan struct{}
+	err  error
+}
+
+func newPool(t *Transport) *pool {
+	p := &pool{t: t}
+	p.h2 = &http2.Transport{
+		ConnPool:                   p,
+		DisableCompression:         true,
+		MaxHeaderListSize:          maxHeaderBytes,
+		StrictMaxConcurrentStreams: true,
+		IdleConnTimeout:            idleTimeout,
+		ReadIdleTimeout:            t.config.PingAfter,
+		PingTimeout:                t.config.PingTimeout,
+	}
+	return p
+}
+
+func (p *pool) roundTrip(req *http.Request) (*http.Response, error) { return p.h2.RoundTrip(req) }
+
+// GetClientConn returns the connection, with a stream reserved on it.
+func (p *pool) GetClientConn(req *http.Request, _ string) (*clientConn, error) {
+	for {
+		cc, a, err := p.take()
+		if cc != nil || err != nil {
+			return cc, err
+		}
+		select {
+		case <-a.done:
+			if a.err != nil {
+				return nil, a.err
+			}
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		}
+	}
+}
+
+func (p *pool) take() (*clientConn, *attempt, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.http1 {
+		return nil, nil, errHTTP1
+	}
+	if p.current != nil && p.current.ReserveNewRequest() {
+		return p.current, nil, nil
+	}
+	if p.dialing == nil {
+		p.dialing = &attempt{done: make(chan struct{})}
+		go p.dial(p.dialing)
+	}
+	return nil, p.dialing, nil
+}
+
+func (p *pool) dial(a *attempt) {
+	cc, err := p.connect()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if errors.Is(err, errHTTP1) {
+		p.http1 = true
+	}
+	if err == nil {
+		p.current = cc
+	}
+	p.dialing, a.err = nil, err
+	close(a.done)
+}
+
+func (p *pool) connect() (*clientConn, error) {
+	c, raw, err := p.t.dialTLS(p.t.life, http2.NextProtoTLS, "http/1.1")
+	if err != nil {
+		return nil, err
+	}
+	if c.ConnectionState().NegotiatedProtocol != http2.NextProtoTLS {
+		p.t.spare <- c
+		return nil, errHTTP1
+	}
+	cc, err := p.h2.NewClientConn(c)
+	if err != nil {
+		_ = raw.close()
+		return nil, err
+	}
+	raw.h2 = cc
+	return cc, nil
+}
+
+// MarkDead drops a connection that has ended.
+func (p *pool) MarkDead(cc *clientConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current == cc {
+		p.current = nil
+	}
+}
+
+// settleLimit is how long an abandoned write waits for the proof that the server
+// has read it: a part of the 100 ms that package backends allows.
+const settleLimit = 40 * time.Millisecond
+
+// settle sees to it that an abandoned write is under way no more. wrote is closed
+// when nothing of its body will be written any more.
+func (c *conn) settle(wrote <-chan struct{}) {
+	if c.h2 != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), settleLimit)
+		defer cancel()
+		select {
+		case <-wrote:
+			if c.h2.Ping(ctx) == nil {
+				c.writes.Add(-1)
+				return
+			}
+		case <-ctx.Done():
+		}
+	}
+	c.reset()
+}
