@@ -56,6 +56,10 @@ func TestCustomBackend(t *testing.T) {
 	}
 }
 
+func TestMemcached(t *testing.T) {
+	wants(t, goRun(t, "./memcached", "CACHEKIT_MEMCACHED_SERVERS="+testenv.Memcached(t, nil).Addr()+","+testenv.Memcached(t, nil).Addr()))
+}
+
 // The program in README.md must work as pasted.
 func TestReadmeProgram(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cachekit-io/cachekit-go/internal/testenv"
 	"github.com/cachekit-io/cachekit-go/keys"
 	"github.com/cachekit-io/cachekit-go/secure"
 )
@@ -89,6 +90,7 @@ func TestResolution(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	const master = "CACHEKIT_MASTER_KEY"
 	one := strings.Repeat("1", 64)
+	memcached := testenv.Memcached(t, nil).Addr()
 	for _, tc := range []struct {
 		rule string
 		env  map[string]string
@@ -101,8 +103,9 @@ func TestResolution(t *testing.T) {
 		{"three selectors", map[string]string{master: one, "CACHEKIT_API_KEY": "k", "CACHEKIT_MEMCACHED_SERVERS": "s", "CACHEKIT_REDIS_URL": "u"}, "CACHEKIT_API_KEY and CACHEKIT_REDIS_URL and CACHEKIT_MEMCACHED_SERVERS", false},
 		{"an empty selector", map[string]string{master: one, "CACHEKIT_FILE_CACHE_DIR": ""}, "set but empty", false},
 		{"an empty REDIS_URL", map[string]string{master: one, "REDIS_URL": " "}, "set but empty", false},
-		{"no storage of this version", map[string]string{master: one, "CACHEKIT_MEMCACHED_SERVERS": "127.0.0.1:11211"}, "no Memcached backend", false},
-		{"nor the service", map[string]string{master: one, "CACHEKIT_API_KEY": "ck_sdk_x"}, "no CachekitIO backend", false},
+		{"memcached servers", map[string]string{master: one, "CACHEKIT_MEMCACHED_SERVERS": memcached}, "memcached", true},
+		{"no memcached servers", map[string]string{master: one, "CACHEKIT_MEMCACHED_SERVERS": "127.0.0.1"}, "CACHEKIT_MEMCACHED_SERVERS: memcachedbackend: server 1 of 1 is not host:port", false},
+		{"no service in this version", map[string]string{master: one, "CACHEKIT_API_KEY": "ck_sdk_x"}, "no CachekitIO backend", false},
 		{"no key", map[string]string{"CACHEKIT_FILE_CACHE_DIR": dir}, "CACHEKIT_MASTER_KEY", false},
 		{"a bad key", map[string]string{master: "xyz", "CACHEKIT_FILE_CACHE_DIR": dir}, "not hex", false},
 		{"an empty key", map[string]string{master: "", "CACHEKIT_FILE_CACHE_DIR": dir}, "CACHEKIT_MASTER_KEY", false},

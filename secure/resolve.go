@@ -10,6 +10,7 @@ import (
 
 	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/backends/filebackend"
+	"github.com/cachekit-io/cachekit-go/backends/memcachedbackend"
 	"github.com/cachekit-io/cachekit-go/backends/redisbackend"
 	"github.com/cachekit-io/cachekit-go/keys"
 )
@@ -85,7 +86,7 @@ func selected() (name, value string, err error) {
 	case len(found) > 1:
 		return "", "", misconfigured("the environment selects more than one backend, by %s: unset all but one", strings.Join(found, " and "))
 	case len(found) == 0:
-		return "", "", misconfigured("no backend: set Options.Backend, call SetDefaultBackend, or set one of %s, %s, %s (Options.L1Only needs none)", envRedis, envFile, envPlainURL)
+		return "", "", misconfigured("no backend: set Options.Backend, call SetDefaultBackend, or set one of %s, %s, %s, %s (Options.L1Only needs none)", envRedis, envMemcached, envFile, envPlainURL)
 	case strings.TrimSpace(value) == "":
 		return "", "", misconfigured("%s is set but empty: give it a value or unset it", name)
 	}
@@ -97,19 +98,16 @@ func open(ctx context.Context, selector, value string) (backends.Backend, error)
 	case envAPIKey:
 		return nil, errNoCachekitIO
 	case envMemcached:
-		return nil, errNoMemcached
+		return memcachedbackend.Open(ctx, value, nil)
 	case envFile:
 		return filebackend.Open(value, nil)
 	}
 	return redisbackend.Open(ctx, value, nil)
 }
 
-// Storages that the environment may select but that this version has no backend
-// for are refused rather than passed over.
-var (
-	errNoCachekitIO = errors.New("this version has no CachekitIO backend")
-	errNoMemcached  = errors.New("this version has no Memcached backend")
-)
+// A storage that the environment may select but that this version has no backend
+// for is refused rather than passed over.
+var errNoCachekitIO = errors.New("this version has no CachekitIO backend")
 
 // resolveKeyring finds the master keys: options, then environment.
 func resolveKeyring(ctx context.Context, o *Options) (*keys.Keyring, error) {
