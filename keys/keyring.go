@@ -3,6 +3,7 @@ package keys
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/cachekit-io/cachekit-go/internal/secret"
 )
@@ -13,10 +14,22 @@ const MaxPrevious = 3
 
 // Source hands out the keyring to use. A [*Keyring] is its own source.
 //
-// Package secure asks its source once, at construction, with the context of
-// the constructor.
+// Package secure asks its source at construction, with the context of the
+// constructor, and after that only if it is a [Refresher].
 type Source interface {
 	Keyring(ctx context.Context) (*Keyring, error)
+}
+
+// Refresher is a Source whose keyring may change while a program runs, such as
+// that of package keyfile. A cache asks it again at every interval, from one
+// goroutine, with a context that ends after 30 seconds or when the cache is
+// closed. It takes over a *Keyring that is another one than before; after an
+// error it keeps the one that it has. So Keyring returns the same pointer while
+// nothing has changed, and is cheap then. Several caches may share a Refresher.
+type Refresher interface {
+	Source
+	// RefreshInterval is asked once. Zero or less is never.
+	RefreshInterval() time.Duration
 }
 
 // Keyring is one current key, which seals, and up to three decrypt-only keys,

@@ -79,9 +79,10 @@ func (c *core) seal(now time.Time, name string, v any) (envelope.Sealed, error) 
 
 // sealDoc seals a document that encode made.
 func (c *core) sealDoc(now time.Time, name string, doc []byte) envelope.Sealed {
-	sealed := c.box.Seal(now, name, doc)
-	if c.box.Seals() >= envelope.SealBudget {
-		c.budget.Do(func() {
+	k := c.keys.Load()
+	sealed := k.box.Seal(now, name, doc)
+	if k.box.Seals() >= envelope.SealBudget {
+		k.budget.Do(func() {
 			c.log.Warn("cachekit: 2^32 entries sealed under one key: rotate the master key")
 		})
 	}
@@ -95,7 +96,7 @@ func (c *core) open(r envelope.Received, dst any) (envelope.Sealed, error) {
 	}
 	buf := scratch.Get().(*[]byte)
 	defer releaseScratch(buf)
-	doc, sealed, err := c.box.Open((*buf)[:0], r)
+	doc, sealed, err := c.keys.Load().box.Open((*buf)[:0], r)
 	if err != nil {
 		return envelope.Sealed{}, err
 	}
@@ -134,7 +135,7 @@ func (c *core) openDoc(r envelope.Received) ([]byte, envelope.Sealed, error) {
 	if limit := c.maxSealedBytes(); r.Len() > limit {
 		return nil, envelope.Sealed{}, fmt.Errorf("%w: the stored entry has %d bytes, the limit is %d", ErrTooLarge, r.Len(), limit)
 	}
-	doc, sealed, err := c.box.Open(make([]byte, 0, r.Len()), r)
+	doc, sealed, err := c.keys.Load().box.Open(make([]byte, 0, r.Len()), r)
 	if err != nil {
 		return nil, envelope.Sealed{}, err
 	}

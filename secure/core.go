@@ -2,20 +2,16 @@ package secure
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/blake2b"
 
 	"github.com/cachekit-io/cachekit-go/backends"
-	"github.com/cachekit-io/cachekit-go/internal/envelope"
 	"github.com/cachekit-io/cachekit-go/internal/flight"
-	"github.com/cachekit-io/cachekit-go/internal/secret"
 	"github.com/cachekit-io/cachekit-go/internal/store"
 	"github.com/cachekit-io/cachekit-go/keys"
 	"github.com/cachekit-io/cachekit-go/l1"
@@ -24,17 +20,16 @@ import (
 // core is what the namespaces, views and operations of one cache share.
 type core struct {
 	settings
-	box      *envelope.Box
+	keys     atomic.Pointer[keyState]
 	store    *store.Store     // nil with L1Only
 	l1       *l1.Cache[local] // nil with NoL1
 	order    *writeOrder
 	flights  *flight.Group[loaded]
 	hide     keys.NameSecret
-	labelKey secret.Bytes
 	counts   counters
 	owned    io.Closer // the backend, if the cache opened it
 	closed   atomic.Bool
-	budget   sync.Once
+	unfollow func() // ends following the keyring's source, if it is followed
 }
 
 // build validates everything before it opens anything.
@@ -47,7 +42,8 @@ func build(ctx context.Context, p profile, opts *Options) (*Cache, error) {
 		return nil, err
 	}
 	c := &core{settings: s, hide: opts.KeyNameSecret, order: newWriteOrder()}
-	if err := c.openBox(ctx, opts); err != nil {
+	source, ring, err := c.openKeys(ctx, opts)
+	if err != nil {
 		return nil, err
 	}
 	if !s.l1Only {
@@ -64,37 +60,17 @@ func build(ctx context.Context, p profile, opts *Options) (*Cache, error) {
 		c.l1 = l1.New(localSize, &l1.Options{MaxBytes: s.l1Bytes})
 	}
 	c.flights = flight.New[loaded](&flight.Options{Timeout: s.loadTimeout})
+	c.follow(source, ring)
 	return &Cache{core: c, prefix: prefix(s.namespace)}, nil
-}
-
-// openBox resolves the keyring and derives the tenant's keys from it.
-func (c *core) openBox(ctx context.Context, opts *Options) error {
-	if c.plaintext {
-		var key [32]byte
-		rand.Read(key[:])
-		c.box, c.labelKey = envelope.NewPlain(), secret.New(key[:])
-		return nil
-	}
-	ring, err := resolveKeyring(ctx, opts)
-	if err != nil {
-		return err
-	}
-	labels, err := ring.Derive(secret.NewGrant(), keys.DomainCacheKeys, c.tenant)
-	if err != nil {
-		return misconfigured("%w", err)
-	}
-	c.labelKey = labels[0].Bytes
-	c.box, err = envelope.New(ring, envelope.Config{Tenant: c.tenant, Compressed: c.v2, RandomNonces: c.randomNonces})
-	if err != nil {
-		return misconfigured("%w", err)
-	}
-	return nil
 }
 
 // close ends background work, then closes what the cache opened.
 func (c *core) close() error {
 	if c.closed.Swap(true) {
 		return nil
+	}
+	if c.unfollow != nil {
+		c.unfollow()
 	}
 	c.flights.Close()
 	if c.l1 != nil {
@@ -109,7 +85,7 @@ func (c *core) close() error {
 // label is the short keyed hash that stands for a storage key in errors and
 // logs.
 func (c *core) label(name string) string {
-	h, err := blake2b.New(6, c.labelKey.Reveal())
+	h, err := blake2b.New(6, c.keys.Load().labelKey.Reveal())
 	if err != nil {
 		panic("secure: blake2b refused a 32-byte key: " + err.Error())
 	}

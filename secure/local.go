@@ -66,7 +66,7 @@ func (c *core) lookup(name string, dst any) (hit, error) {
 		}
 	default:
 		sealed, err := c.open(v.sealed.Received(), dst)
-		if sealed.IsZero() && c.store != nil {
+		if sealed.IsZero() {
 			c.l1.Invalidate(name)
 			return hitNone, nil
 		}

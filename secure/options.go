@@ -58,8 +58,10 @@ type Options struct {
 	// not part of the storage key, so give each tenant its own Namespace.
 	Tenant string
 
-	// Keyring is where master keys come from, usually a *keys.Keyring. It is
-	// asked once, by the constructor. Give this or MasterKey, or neither to
+	// Keyring is where master keys come from: a *keys.Keyring, or a keyring file
+	// by keyfile.Open or keyfile.FromEnv. A keys.Refresher such as the latter is
+	// followed: a changed keyring is taken over without a restart; a broken,
+	// older or unreadable one is logged and the one in use kept. Give this or MasterKey, or neither to
 	// read CACHEKIT_MASTER_KEY and CACHEKIT_PREVIOUS_MASTER_KEYS.
 	Keyring keys.Source
 	// MasterKey is the one key to use, without decrypt-only keys.

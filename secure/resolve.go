@@ -109,8 +109,9 @@ func open(ctx context.Context, selector, value string) (backends.Backend, error)
 // for is refused rather than passed over.
 var errNoCachekitIO = errors.New("this version has no CachekitIO backend")
 
-// resolveKeyring finds the master keys: options, then environment.
-func resolveKeyring(ctx context.Context, o *Options) (*keys.Keyring, error) {
+// resolveKeyring finds the master keys, and the source that they are from:
+// options, then environment.
+func resolveKeyring(ctx context.Context, o *Options) (keys.Source, *keys.Keyring, error) {
 	var source keys.Source = keys.Environment{}
 	switch {
 	case o.Keyring != nil:
@@ -118,20 +119,20 @@ func resolveKeyring(ctx context.Context, o *Options) (*keys.Keyring, error) {
 	case !o.MasterKey.IsZero():
 		ring, err := keys.NewKeyring(o.MasterKey)
 		if err != nil {
-			return nil, misconfigured("Options.MasterKey: %w", err)
+			return nil, nil, misconfigured("Options.MasterKey: %w", err)
 		}
-		return ring, nil
+		return ring, ring, nil
 	default:
 		if _, set := os.LookupEnv(envKeyring); set {
-			return nil, misconfigured("%s is set, but a keyring file is opened in code only: pass it as Options.Keyring, or unset the variable", envKeyring)
+			return nil, nil, misconfigured("%s is set: pass keyfile.FromEnv(nil) as Options.Keyring to have it read, or unset it", envKeyring)
 		}
 	}
 	ring, err := source.Keyring(ctx)
 	if err != nil {
-		return nil, misconfigured("no usable master key: %w", err)
+		return nil, nil, misconfigured("no usable master key: %w", err)
 	}
 	if ring == nil {
-		return nil, misconfigured("Options.Keyring returned no keyring")
+		return nil, nil, misconfigured("Options.Keyring returned no keyring")
 	}
-	return ring, nil
+	return source, ring, nil
 }

@@ -13,7 +13,7 @@ import (
 type counters struct {
 	backendHits, misses, sets, deletes             atomic.Uint64
 	loads, loadFailures, refreshFailures, absorbed atomic.Uint64
-	authFailures                                   atomic.Uint64
+	authFailures, reloads, reloadFailures          atomic.Uint64
 }
 
 // Stats is a snapshot of what a cache has done since it was built, its
@@ -33,11 +33,17 @@ type Stats struct {
 	Absorbed uint64
 	// AuthFailures are entries that failed authentication. Alert on any.
 	AuthFailures uint64
-	// Seals are entries sealed under the current key by this cache. Rotate the
+	// Seals are entries sealed by this cache under the key that is current now.
+	// Rotate the
 	// key before all processes together reach 2^32.
 	Seals uint64
+	// KeyringReloads are changed keyrings that were taken over from
+	// Options.Keyring, KeyringFailures the times that it could not be read. A
+	// count that grows means that this process may miss the next rotation.
+	KeyringReloads, KeyringFailures uint64
 	// Keys has the reads that each key of the keyring served, current key
-	// first; in-process hits count as well. A decrypt-only key whose count
+	// first; in-process hits count as well, and a key keeps its count when the
+	// keyring changes around it. A decrypt-only key whose count
 	// stands still in every process for longer than the longest TTL can be
 	// dropped.
 	Keys []KeyStats
@@ -54,17 +60,19 @@ type KeyStats struct {
 // Stats returns a snapshot.
 func (c *Cache) Stats() Stats {
 	k := c.core
+	box := k.keys.Load().box
 	s := Stats{
 		BackendHits: k.counts.backendHits.Load(), Misses: k.counts.misses.Load(),
 		Sets: k.counts.sets.Load(), Deletes: k.counts.deletes.Load(),
 		Loads: k.counts.loads.Load(), LoadFailures: k.counts.loadFailures.Load(),
 		RefreshFailures: k.counts.refreshFailures.Load(), Absorbed: k.counts.absorbed.Load(),
-		AuthFailures: k.counts.authFailures.Load(), Seals: k.box.Seals(),
+		AuthFailures: k.counts.authFailures.Load(), Seals: box.Seals(),
+		KeyringReloads: k.counts.reloads.Load(), KeyringFailures: k.counts.reloadFailures.Load(),
 	}
 	if k.l1 != nil {
 		s.L1 = k.l1.Stats()
 	}
-	for _, u := range k.box.Use() {
+	for _, u := range box.Use() {
 		s.Keys = append(s.Keys, KeyStats(u))
 	}
 	return s

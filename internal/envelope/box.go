@@ -6,6 +6,7 @@ import (
 	"crypto/fips140"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,13 +47,19 @@ type Box struct {
 	aad   aad
 	plain bool
 	// fresh draws nonces inside the AEAD (NonceSize 0), counted otherwise.
-	fresh  bool
-	nonces nonces
-	seals  atomic.Uint64
-	keys   []openKey
+	fresh bool
+	cfg   Config
+	*sealing
+	keys []openKey
 	// scratch holds *[]byte for additional data, which would otherwise escape
 	// to the heap on every call.
 	scratch sync.Pool
+}
+
+// sealing belongs to the current key.
+type sealing struct {
+	nonces nonces
+	seals  atomic.Uint64
 }
 
 type openKey struct {
@@ -79,6 +86,33 @@ func New(ring *keys.Keyring, cfg Config) (*Box, error) {
 	return b, nil
 }
 
+// Rekey returns a Box like b for another keyring. Keys that both have keep their
+// counts, and a current key that stays current its nonces. b may stay in use.
+func (b *Box) Rekey(ring *keys.Keyring) (*Box, error) {
+	n, err := New(ring, b.cfg)
+	if err != nil {
+		return nil, err
+	}
+	for i := range n.keys {
+		for _, old := range b.keys {
+			if old.fingerprint == n.keys[i].fingerprint {
+				n.keys[i].opened = old.opened
+			}
+		}
+	}
+	if n.keys[0].fingerprint == b.keys[0].fingerprint {
+		n.sealing = b.sealing
+	}
+	return n, nil
+}
+
+// Lacks reports whether other has a key that b does not have.
+func (b *Box) Lacks(other *Box) bool {
+	return slices.ContainsFunc(other.keys, func(o openKey) bool {
+		return !slices.ContainsFunc(b.keys, func(k openKey) bool { return k.fingerprint == o.fingerprint })
+	})
+}
+
 // NewPlain returns a Box that seals nothing: what it calls sealed is the
 // document itself, for sharing entries with unencrypted peers.
 func NewPlain() *Box {
@@ -89,6 +123,8 @@ func NewPlain() *Box {
 
 func newBox(cfg Config) *Box {
 	return &Box{
+		cfg:     cfg,
+		sealing: new(sealing),
 		aad:     newAAD(cfg.Tenant, cfg.Compressed),
 		fresh:   cfg.RandomNonces || fips140.Enforced(),
 		scratch: sync.Pool{New: func() any { return new([]byte) }},
@@ -163,7 +199,8 @@ func (b *Box) Open(dst []byte, r Received) ([]byte, Sealed, error) {
 // Plain reports whether the Box seals nothing.
 func (b *Box) Plain() bool { return b.plain }
 
-// Seals returns how many entries this Box has sealed.
+// Seals returns how many entries were sealed under the current key, by this Box
+// and those that it was made from.
 func (b *Box) Seals() uint64 { return b.seals.Load() }
 
 // KeyUse says how many entries one key of the keyring has opened.
