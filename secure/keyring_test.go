@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +32,12 @@ func (s *turning) Keyring(ctx context.Context) (*keys.Keyring, error) {
 		panic("hunter2")
 	}
 	return s.ring, s.err
+}
+
+func (s *turning) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
 }
 
 // turn sets the outcome and lets two intervals pass.
@@ -203,10 +210,10 @@ func TestFollowingEnds(t *testing.T) {
 	following(t, "1", nil, func(t *testing.T, c *secure.Cache, s *turning, _ *fake, _ *logs) {
 		s.turn(s.ring, nil)
 		c.Close()
-		before := s.asked
+		before := s.count()
 		time.Sleep(time.Minute)
-		if before < 2 || s.asked != before {
-			t.Errorf("asked %d times, then %d", before, s.asked)
+		if after := s.count(); before < 2 || after != before {
+			t.Errorf("asked %d times, then %d", before, after)
 		}
 	})
 }
@@ -214,13 +221,13 @@ func TestFollowingEnds(t *testing.T) {
 // hanging does not answer until its context ends.
 type hanging struct {
 	first *keys.Keyring
-	asked int
+	asked atomic.Int64
 }
 
 func (s *hanging) RefreshInterval() time.Duration { return time.Second }
 
 func (s *hanging) Keyring(ctx context.Context) (*keys.Keyring, error) {
-	if s.asked++; s.asked == 1 {
+	if s.asked.Add(1) == 1 {
 		return s.first, nil
 	}
 	<-ctx.Done()
@@ -242,8 +249,8 @@ func TestASourceThatHangs(t *testing.T) {
 		s, log := &hanging{first: ring(t, "1")}, new(logs)
 		c := open(t, newFake(), func(o *secure.Options) { o.Keyring, o.MasterKey, o.Logger = s, keys.MasterKey{}, log.logger() })
 		time.Sleep(40 * time.Second)
-		if s.asked < 3 || !strings.Contains(log.String(), "deadline") {
-			t.Errorf("asked %d times in 40 s, want more than twice; log %q", s.asked, log)
+		if n := s.asked.Load(); n < 3 || !strings.Contains(log.String(), "deadline") {
+			t.Errorf("asked %d times in 40 s, want more than twice; log %q", n, log)
 		}
 		c.Close()
 	})

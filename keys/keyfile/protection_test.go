@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 	"github.com/tink-crypto/tink-go/v2/testing/fakekms"
@@ -190,14 +192,25 @@ func TestPassphrases(t *testing.T) {
 	text := []byte(phrase)
 	p := must(keyfile.Passphrase(text))(t)
 	clear(text) // it is the caller's
+	quick := must(keyfile.QuickPassphrase(phrase))(t)
 	file := must(newDoc(t).Bytes(p, 1))(t)
-	if _, err := must(keyfile.QuickPassphrase(phrase))(t).Open(file); err != nil {
+	if sealed := sealedIn(t, file); !scryptStanza.Match(sealed) || string(scryptStanza.FindSubmatch(sealed)[1]) != "18" {
+		t.Error("the work factor of a real file is not 18")
+	}
+	if _, err := quick.Open(file); err != nil {
 		t.Errorf("the passphrase of a real file: %v", err)
 	}
 	// Rule: a file that asks for more work than ours is refused, not worked on.
-	costly := must(keyfile.PassphraseOfWork(phrase, 19))(t)
-	if _, err := p.Open(must(newDoc(t).Bytes(costly, 1))(t)); !errors.Is(err, keyfile.ErrProtection) {
-		t.Errorf("a work factor of 2^19: %v", err)
+	for _, work := range []string{"19", "22", "30"} {
+		file := must(newDoc(t).Bytes(quick, 1))(t)
+		costly := scryptStanza.ReplaceAll(sealedIn(t, file), []byte("-> scrypt 0123456789abcdefghijkQ "+work+"\n"))
+		start := time.Now()
+		if _, err := quick.Open(rewrap(t, file, costly)); !errors.Is(err, keyfile.ErrProtection) {
+			t.Errorf("a work factor of 2^%s: %v", work, err)
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("a work factor of 2^%s: refused after %v", work, d)
+		}
 	}
 }
 
@@ -248,6 +261,17 @@ func TestAgeRecipients(t *testing.T) {
 			t.Errorf("%s: %v", name, bad)
 		}
 	}
+}
+
+var scryptStanza = regexp.MustCompile(`-> scrypt [^ ]+ ([0-9]+)\n`)
+
+func sealedIn(t testing.TB, file []byte) []byte {
+	t.Helper()
+	var outer struct{ Sealed []byte }
+	if err := json.Unmarshal(file, &outer); err != nil {
+		t.Fatal(err)
+	}
+	return outer.Sealed
 }
 
 func second[T any](_ T, err error) error { return err }
