@@ -152,7 +152,7 @@ func chooseKeys(o *Options) Choice {
 	case o.Keyring != nil:
 		return Choice{Source: "Options.Keyring", Kind: fmt.Sprintf("%T", o.Keyring), Why: whyOption}
 	}
-	ring, err := resolveKeyring(context.Background(), o)
+	_, ring, err := resolveKeyring(context.Background(), o)
 	switch {
 	case err != nil:
 		return Choice{Err: err}

@@ -8,10 +8,6 @@ import (
 // Exported for tests: what takes a second and 256 MiB in earnest takes neither.
 func QuickPassphrase(text string) (*Protection, error) { return passphrase([]byte(text), 4) }
 
-func PassphraseOfWork(text string, work int) (*Protection, error) {
-	return passphrase([]byte(text), work)
-}
-
 // Seal returns the bytes of a file that holds document, whatever that is.
 func (p *Protection) Seal(document []byte) ([]byte, error) {
 	if p.kind == kindCleartext {

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"filippo.io/age"
 	"github.com/tink-crypto/tink-go/v2/testing/fakekms"
@@ -204,12 +203,9 @@ func TestPassphrases(t *testing.T) {
 	for _, work := range []string{"19", "22", "30"} {
 		file := must(newDoc(t).Bytes(quick, 1))(t)
 		costly := scryptStanza.ReplaceAll(sealedIn(t, file), []byte("-> scrypt 0123456789abcdefghijkQ "+work+"\n"))
-		start := time.Now()
-		if _, err := quick.Open(rewrap(t, file, costly)); !errors.Is(err, keyfile.ErrProtection) {
+		_, err := quick.Open(rewrap(t, file, costly))
+		if !errors.Is(err, keyfile.ErrProtection) || strings.Contains(err.Error(), "another one") {
 			t.Errorf("a work factor of 2^%s: %v", work, err)
-		}
-		if d := time.Since(start); d > time.Second {
-			t.Errorf("a work factor of 2^%s: refused after %v", work, d)
 		}
 	}
 }
