@@ -169,31 +169,37 @@ func (b *Box) Seal(now time.Time, key string, doc []byte) Sealed {
 // ErrAuth; dst is returned as it was then, and what lies between its length and
 // its capacity is undefined.
 func (b *Box) Open(dst []byte, r Received) ([]byte, Sealed, error) {
+	doc, sealed, _, err := b.OpenAt(dst, r)
+	return doc, sealed, err
+}
+
+// OpenAt is Open and says which key opened r, by its place in the keyring: 0 is
+// the current one.
+func (b *Box) OpenAt(dst []byte, r Received) (doc []byte, sealed Sealed, place int, err error) {
 	if r.b == nil {
-		return dst, Sealed{}, ErrZero
+		return dst, Sealed{}, 0, ErrZero
 	}
 	if b.plain {
-		return append(dst, r.b...), Sealed(r), nil
+		return append(dst, r.b...), Sealed(r), 0, nil
 	}
 	if len(r.b) < Overhead {
-		return dst, Sealed{}, ErrAuth
+		return dst, Sealed{}, 0, ErrAuth
 	}
 	scratch := b.scratch.Get().(*[]byte)
 	defer b.scratch.Put(scratch)
 	*scratch = b.aad.append((*scratch)[:0], r.key)
-	nonce, sealed := r.b[:nonceSize], r.b[nonceSize:]
+	nonce, body := r.b[:nonceSize], r.b[nonceSize:]
 	if b.fresh {
-		nonce, sealed = nil, r.b
+		nonce, body = nil, r.b
 	}
 	for i := range b.keys {
 		k := &b.keys[i]
-		doc, err := k.aead.Open(dst, nonce, sealed, *scratch)
-		if err == nil {
+		if doc, err := k.aead.Open(dst, nonce, body, *scratch); err == nil {
 			k.opened.Add(1)
-			return doc, Sealed(r), nil
+			return doc, Sealed(r), i, nil
 		}
 	}
-	return dst, Sealed{}, ErrAuth
+	return dst, Sealed{}, 0, ErrAuth
 }
 
 // Plain reports whether the Box seals nothing.

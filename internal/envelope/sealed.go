@@ -24,7 +24,7 @@ func (s Sealed) IsZero() bool { return s.b == nil }
 func (s Sealed) Received() Received { return Received(s) }
 
 // Received is what a backend returned for a key, not yet authenticated. All
-// that can be done with it is to open it.
+// that can be done with it is to open it, and to look what it is not.
 type Received struct {
 	b   []byte
 	key string
@@ -44,3 +44,7 @@ func (r Received) Key() string { return r.key }
 
 // Len returns the number of bytes received.
 func (r Received) Len() int { return len(r.b) }
+
+// Peek shows the bytes to see, which must neither keep nor modify them: for a
+// person's diagnosis of what did not open, nothing else.
+func (r Received) Peek(see func([]byte)) { see(r.b) }

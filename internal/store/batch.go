@@ -42,6 +42,17 @@ func (s *Store) GetMany(ctx context.Context, keys []string, withAge bool) []GetR
 	return out
 }
 
+// GetEach is GetMany with the age of every entry, where the storage can tell it:
+// a call for each key.
+func (s *Store) GetEach(ctx context.Context, keys []string) []GetResult {
+	out := make([]GetResult, len(keys))
+	each(len(keys), func(i int) {
+		r := &out[i]
+		r.Fetched, r.Found, r.Err = s.Get(ctx, keys[i], true)
+	})
+	return out
+}
+
 // PutMany writes many entries. There is one error for each, in order.
 func (s *Store) PutMany(ctx context.Context, entries []envelope.Sealed, ttl time.Duration) []error {
 	out := make([]error, len(entries))

@@ -73,6 +73,16 @@ func (s *Store) Put(ctx context.Context, e envelope.Sealed, ttl time.Duration) e
 	return s.backend.Set(ctx, e.Key(), e.Bytes(), ttl)
 }
 
+// CanScan reports whether the storage can enumerate its keys.
+func (s *Store) CanScan() bool { return s.caps.Scanner != nil }
+
+// Scan returns one page of the storage keys that begin with prefix, and the
+// cursor of the next page, as backends.Scanner says. The storage must be able
+// to scan.
+func (s *Store) Scan(ctx context.Context, prefix, cursor string, limit int) (keys []string, next string, err error) {
+	return s.caps.Scanner.Scan(ctx, prefix, cursor, limit)
+}
+
 // CanSwap reports whether the storage can compare and swap.
 func (s *Store) CanSwap() bool { return s.caps.Swapper != nil }
 
