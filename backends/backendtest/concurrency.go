@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cachekit-io/cachekit-go/backends"
@@ -141,12 +142,12 @@ func lifecycleCases() []Case {
 				t.cleanText("a detail of Health", k+"="+v)
 			}
 		}},
-		{Name: "Outage", Rule: "when the server is gone, every call is a *backends.Error of kind Transient or Timeout, and Health is not OK", Needs: []string{"Kill"}, run: func(t *probe) {
+		{Name: "Outage", Rule: "when the server is gone, every call is a *backends.Error of kind Transient or Timeout (a wrapper may refuse further ones: CircuitOpen), and Health is not OK", Needs: []string{"Kill"}, run: func(t *probe) {
 			s := t.open()
 			t.set(s.Backend, key("k"), payload("v", 10), hour)
 			s.Kill()
 			for _, op := range operations(s.Backend) {
-				t.outage(op.name, t.within(outageLimit, op.name, func() error { return op.call(t.ctx, key("k")) }))
+				t.outage(s.Backend, op.name, t.within(outageLimit, op.name, func() error { return op.call(t.ctx, key("k")) }))
 			}
 			if h := s.Backend.Health(t.ctx); h.OK || h.Err == nil || h.BackendType == "" {
 				t.Errorf("Health = OK %t, Err %v", h.OK, h.Err)
@@ -155,10 +156,14 @@ func lifecycleCases() []Case {
 	}
 }
 
-func (t *probe) outage(what string, err error) {
+func (t *probe) outage(b backends.Backend, what string, err error) {
 	t.Helper()
 	var e *backends.Error
-	if !errors.As(err, &e) || e.Kind != backends.Transient && e.Kind != backends.Timeout {
+	kinds := []backends.Kind{backends.Transient, backends.Timeout}
+	if _, ok := b.(backends.Wrapper); ok {
+		kinds = append(kinds, backends.CircuitOpen)
+	}
+	if !errors.As(err, &e) || !slices.Contains(kinds, e.Kind) {
 		t.Errorf("%s = %v, want a *backends.Error of kind Transient or Timeout", what, err)
 	}
 	t.clean(err)
