@@ -136,3 +136,15 @@ func resolveKeyring(ctx context.Context, o *Options) (keys.Source, *keys.Keyring
 	}
 	return source, ring, nil
 }
+
+// OpenBackend opens the backend that the environment selects, or returns the one
+// of SetDefaultBackend, as a constructor would without Options.Backend: for tools
+// that look after a storage. What it opens is the caller's to close; ctx bounds
+// the opening alone. The error is ErrConfig or ErrUnavailable.
+//
+// A cache never hands out its backend. Do not write through this one: only a
+// cache seals.
+func OpenBackend(ctx context.Context) (backends.Backend, error) {
+	r, err := resolveBackend(ctx, profileMinimal, new(Options))
+	return r.backend, err
+}

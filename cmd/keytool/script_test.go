@@ -1,13 +1,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
+	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cachekit-io/cachekit-go/backends/redisbackend"
+	"github.com/cachekit-io/cachekit-go/keys"
+	"github.com/cachekit-io/cachekit-go/secure"
 )
 
 // exits runs keytool with the arguments behind the wanted exit code, and fails
@@ -41,4 +48,42 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
 	}
+}
+
+// fill stores entries as a program would: "fill KEY NAMESPACE N", with the key
+// in hex, over the server in $REDIS. Every tenth entry has no expiry.
+func fill(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: fill KEY NAMESPACE N")
+	}
+	key, err := keys.Hex(args[0])
+	ts.Check(err)
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	ctx := context.Background()
+	b, err := redisbackend.Open(ctx, ts.Getenv("REDIS"), nil)
+	ts.Check(err)
+	defer b.Close()
+	c, err := secure.New(ctx, &secure.Options{Backend: b, MasterKey: key, Namespace: args[1]})
+	ts.Check(err)
+	defer c.Close()
+	for i := range n {
+		ttl := time.Hour
+		if i%10 == 0 {
+			ttl = secure.NoExpiry
+		}
+		ts.Check(c.SetTTL(ctx, strconv.Itoa(i), map[string]any{"name": fmt.Sprint("user ", i)}, ttl))
+	}
+}
+
+// plant stores bytes that no cache sealed: "plant STORAGEKEY TEXT".
+func plant(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: plant STORAGEKEY TEXT")
+	}
+	opts, err := redis.ParseURL(ts.Getenv("REDIS"))
+	ts.Check(err)
+	client := redis.NewClient(opts)
+	defer client.Close()
+	ts.Check(client.Set(context.Background(), args[0], args[1], time.Hour).Err())
 }

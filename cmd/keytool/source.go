@@ -10,26 +10,41 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cachekit-io/cachekit-go/keys"
+	"github.com/cachekit-io/cachekit-go/keys/keyfile"
 )
 
-// keyFlags say where the keys are.
+// keyFlags say where the keys of a command are.
 type keyFlags struct {
 	file string
+	ring ringFlags
 }
 
 func (f *keyFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.file, "key-file", "", "`file` with one master key in hex, - for standard input (default: the environment)")
+	f.ring.add(c)
+	c.MarkFlagsMutuallyExclusive("key-file", "keyring")
 }
 
 // keyring returns the keys that the flags name, else those of the environment.
 func (a *app) keyring(ctx context.Context, f keyFlags) (*keys.Keyring, error) {
-	var source keys.Source = keys.Environment{}
-	if f.file != "" {
+	switch {
+	case f.file != "":
 		key, err := a.readKey(f.file)
 		if err != nil {
 			return nil, err
 		}
 		return keys.NewKeyring(key)
+	case f.ring.path != "":
+		d, err := a.readRing(ctx, f.ring)
+		if err != nil {
+			return nil, err
+		}
+		ring, err := d.Keyring()
+		return ring, local(err)
+	}
+	var source keys.Source = keys.Environment{}
+	if _, set := os.LookupEnv(keyfile.EnvKeyring); set {
+		source = keyfile.FromEnv(nil)
 	}
 	ring, err := source.Keyring(ctx)
 	if err != nil {

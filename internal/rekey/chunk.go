@@ -65,7 +65,7 @@ func (c *chunk) judge(e entry, f store.Fetched) {
 	place, sealed, ok := c.open(e, f.Received)
 	if !ok {
 		c.report.Unauthenticated++
-		c.report.look(guess(f.Received), 1)
+		c.report.look(Guess(f.Received), 1)
 		c.w.failed(e.key, envelope.ErrAuth)
 		return
 	}

@@ -16,8 +16,8 @@ const (
 	LooksSealed    = "sealed-or-random"
 )
 
-// guess says what r looks like.
-func guess(r envelope.Received) (what string) {
+// Guess says what r, which does not open, looks like.
+func Guess(r envelope.Received) (what string) {
 	r.Peek(func(b []byte) {
 		switch {
 		case len(b) < envelope.Overhead && codec.Check(b) != nil:

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cachekit-io/cachekit-go/keys/keyfile"
+)
+
+// ringFlags name a keyring file and what opens it.
+type ringFlags struct {
+	path       string
+	passphrase string
+	identity   string
+	recipients []string
+	clear      bool
+}
+
+func (f *ringFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.path, "keyring", "", "keyring `file` (default: $"+keyfile.EnvKeyring+")")
+	f.addProtection(c)
+}
+
+// addProtection adds the flags for how a keyring file is sealed.
+func (f *ringFlags) addProtection(c *cobra.Command) {
+	c.Flags().StringVar(&f.passphrase, "passphrase-file", "", "`file` with the passphrase of the keyring file, - for standard input")
+	c.Flags().StringVar(&f.identity, "identity", "", "age identity `file` that opens the keyring file")
+	c.Flags().StringArrayVar(&f.recipients, "recipient", nil, "age `recipient` to encrypt the keyring file to, with --identity; may be given several times")
+	c.Flags().BoolVar(&f.clear, "cleartext", false, "the keyring file is not encrypted, and so not authenticated either")
+	c.MarkFlagsMutuallyExclusive("passphrase-file", "identity", "cleartext")
+}
+
+// errNoRing asks for the name of a keyring file.
+var errNoRing = &failure{codeUsage, errors.New("name the keyring file with --keyring or $" + keyfile.EnvKeyring)}
+
+// readRing opens the keyring file that f names.
+func (a *app) readRing(ctx context.Context, f ringFlags) (*keyfile.Document, error) {
+	if f.path == "" {
+		return nil, errNoRing
+	}
+	p, err := a.protection(ctx, f, false)
+	if err != nil {
+		return nil, err
+	}
+	d, err := keyfile.Read(ctx, f.path, p, nil)
+	return d, local(err)
+}
+
+// protection returns what opens the file that f names, or is to seal it. Where
+// no flag says so, a file under a passphrase has it asked for on the terminal.
+func (a *app) protection(ctx context.Context, f ringFlags, create bool) (*keyfile.Protection, error) {
+	switch {
+	case f.clear:
+		a.note("warning: the keyring file is in the clear: whoever can write it can change keys unnoticed")
+		return keyfile.Cleartext(), nil
+	case f.identity != "":
+		text, err := a.readSecret(f.identity)
+		if err != nil {
+			return nil, err
+		}
+		p, err := keyfile.Age([]byte(text), f.recipients...)
+		return p, local(err)
+	case len(f.recipients) > 0:
+		return nil, fail(codeUsage, "--recipient needs --identity, or nobody here could open the file again")
+	}
+	return a.passphrase(ctx, f, create)
+}
+
+func (a *app) passphrase(ctx context.Context, f ringFlags, create bool) (*keyfile.Protection, error) {
+	var text string
+	var err error
+	switch {
+	case f.passphrase != "":
+		text, err = a.readSecret(f.passphrase)
+	case create:
+		text, err = a.askNew(ctx, "Passphrase for "+f.path)
+	default:
+		text, err = a.askFor(ctx, f)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p, err := keyfile.Passphrase([]byte(text))
+	return p, local(err)
+}
+
+// askFor asks for the passphrase of an existing file, if it has one.
+func (a *app) askFor(ctx context.Context, f ringFlags) (string, error) {
+	kind, _, err := keyfile.Probe(f.path, nil)
+	switch {
+	case err != nil:
+		return "", local(err)
+	case kind == "age":
+		return "", fail(codeUsage, "%s is encrypted to age recipients: give --identity", f.path)
+	case kind == "cleartext":
+		return "", fail(codeUsage, "%s is not encrypted: give --cleartext if that is meant", f.path)
+	}
+	return a.ask(ctx, "Passphrase of "+f.path)
+}
+
+// local gives an error of a local file or key the exit code that belongs to it.
+func local(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, keyfile.ErrKMS):
+		return &failure{codeBackend, err}
+	}
+	return &failure{codeUsage, err}
+}
+
+// askNew asks twice.
+func (a *app) askNew(ctx context.Context, what string) (string, error) {
+	first, err := a.ask(ctx, what)
+	if err != nil {
+		return "", err
+	}
+	second, err := a.ask(ctx, what+", again")
+	if err == nil && first != second {
+		err = fail(codeUsage, "the two passphrases differ: nothing was written")
+	}
+	return first, err
+}
+
+// ask reads a line from the terminal without showing it.
+func (a *app) ask(ctx context.Context, what string) (string, error) {
+	text, err := readHidden(ctx, func() { fmt.Fprintf(a.errs, "%s: ", what) }, func() { fmt.Fprintln(a.errs) })
+	if err != nil {
+		return "", fail(codeUsage, "a passphrase is needed and there is no terminal to ask on: give --passphrase-file (%w)", err)
+	}
+	return text, nil
+}
