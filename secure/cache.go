@@ -7,6 +7,7 @@ import (
 	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/codec/interop"
 	"github.com/cachekit-io/cachekit-go/internal/envelope"
+	"github.com/cachekit-io/cachekit-go/internal/store"
 )
 
 // Cache stores Go values, sealed, under string keys. It is safe for concurrent
@@ -120,15 +121,16 @@ func (c *core) get(ctx context.Context, name string, ttl time.Duration, dst any)
 	if h != hitNone || err != nil {
 		return h != hitAbsent && err == nil, err
 	}
-	return c.fetch(ctx, name, ttl, func(r envelope.Received) (envelope.Sealed, error) {
-		return c.open(r, dst)
+	return c.fetch(ctx, name, ttl, c.l1 != nil, func(f store.Fetched) (envelope.Sealed, error) {
+		return c.open(f.Received, dst)
 	})
 }
 
 // fetch reads name from the backend, has the bytes opened, and copies them to
 // the in-process layer if they authenticated and nothing was written meanwhile.
-// ttl is what the entry was presumably written with.
-func (c *core) fetch(ctx context.Context, name string, ttl time.Duration, open func(envelope.Received) (envelope.Sealed, error)) (bool, error) {
+// ttl is what the entry was presumably written with; withAge asks for what the
+// backend knows of its age.
+func (c *core) fetch(ctx context.Context, name string, ttl time.Duration, withAge bool, open func(store.Fetched) (envelope.Sealed, error)) (bool, error) {
 	if err := c.checkKey(name); err != nil {
 		return false, err
 	}
@@ -137,23 +139,23 @@ func (c *core) fetch(ctx context.Context, name string, ttl time.Duration, open f
 		return false, nil
 	}
 	if c.l1 == nil {
-		f, found, err := c.store.Get(ctx, name, false)
+		f, found, err := c.store.Get(ctx, name, withAge)
 		if !found || err != nil {
 			c.countMiss(err)
 			return false, err
 		}
 		c.counts.backendHits.Add(1)
-		_, err = open(f.Received)
+		_, err = open(f)
 		return err == nil, err
 	}
 	ticket := c.l1.Watch(name)
-	f, found, err := c.store.Get(ctx, name, true)
+	f, found, err := c.store.Get(ctx, name, withAge)
 	if !found || err != nil {
 		c.countMiss(err)
 		return false, err
 	}
 	c.counts.backendHits.Add(1)
-	sealed, err := open(f.Received)
+	sealed, err := open(f)
 	if err != nil {
 		return false, err
 	}

@@ -103,7 +103,7 @@ func chooseBackend(p profile, o *Options) chosen {
 	fallback := defaultBackend.Load()
 	switch {
 	case p.ownBackend:
-		return chosen{Choice: Choice{Err: misconfigured("the %s profile: %w", p.name, errNoCachekitIO)}}
+		return chosen{Choice: chooseIO(o, fallback != nil)}
 	case o.L1Only:
 		return chosen{Choice: Choice{Source: "Options.L1Only", Kind: "in the process", Why: whyOption, PassedOver: withDefault(fallback != nil)}}
 	case o.Backend != nil:

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cachekit-io/cachekit-go/backends/cachekitio"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 	"github.com/cachekit-io/cachekit-go/keys"
 	"github.com/cachekit-io/cachekit-go/secure"
@@ -20,6 +21,7 @@ type constructor = func(context.Context, *secure.Options) (*secure.Cache, error)
 func clean(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"CACHEKIT_API_KEY", "CACHEKIT_REDIS_URL", "CACHEKIT_MEMCACHED_SERVERS", "CACHEKIT_FILE_CACHE_DIR",
+		"CACHEKIT_API_URL", "CACHEKIT_TIMEOUT", "CACHEKIT_MAX_RETRIES", "CACHEKIT_CONNECTION_POOL_SIZE", "CACHEKIT_ALLOW_CUSTOM_HOST",
 		"REDIS_URL", "CACHEKIT_MASTER_KEY", "CACHEKIT_PREVIOUS_MASTER_KEYS", "CACHEKIT_KEYRING"} {
 		t.Setenv(name, "")
 		os.Unsetenv(name)
@@ -44,7 +46,12 @@ func TestOptionsThatContradictEachOther(t *testing.T) {
 		says   string
 	}{
 		{"the secure profile never stores plaintext", secure.New, plain(), nil, "secure profile"},
-		{"neither does io", secure.NewIO, &secure.Options{Plaintext: true}, nil, "CachekitIO"},
+		{"io without an API key", secure.NewIO, &secure.Options{MasterKey: key(t, "1")}, nil, "CACHEKIT_API_KEY"},
+		{"an API key without io", secure.New, full(), func(o *secure.Options) { o.APIKey = someAPIKey(t) }, "NewIO"},
+		{"settings of the service without io", secure.NewMinimal, full(), func(o *secure.Options) { o.CachekitIO = new(cachekitio.Options) }, "NewIO"},
+		{"two API keys", secure.NewIO, &secure.Options{MasterKey: key(t, "1"), APIKey: someAPIKey(t), CachekitIO: &cachekitio.Options{APIKey: someAPIKey(t)}}, nil, "both"},
+		{"a longer TTL than the service has", secure.NewIO, &secure.Options{MasterKey: key(t, "1"), APIKey: someAPIKey(t), TTL: 31 * 24 * time.Hour}, nil, "30 days"},
+		{"a service in the private network", secure.NewIO, &secure.Options{MasterKey: key(t, "1"), APIKey: someAPIKey(t), CachekitIO: &cachekitio.Options{URL: "https://10.1.2.3", AllowCustomHost: true}}, nil, "private"},
 		{"a key beside Plaintext", secure.NewMinimal, plain(), func(o *secure.Options) { o.MasterKey = key(t, "1") }, "Plaintext"},
 		{"a keyring beside Plaintext", secure.NewProduction, plain(), func(o *secure.Options) { o.Keyring = ring }, "Plaintext"},
 		{"random nonces without encryption", secure.NewMinimal, plain(), func(o *secure.Options) { o.RandomNonces = true }, "RandomNonces"},
@@ -105,7 +112,10 @@ func TestResolution(t *testing.T) {
 		{"an empty REDIS_URL", map[string]string{master: one, "REDIS_URL": " "}, "set but empty", false},
 		{"memcached servers", map[string]string{master: one, "CACHEKIT_MEMCACHED_SERVERS": memcached}, "memcached", true},
 		{"no memcached servers", map[string]string{master: one, "CACHEKIT_MEMCACHED_SERVERS": "127.0.0.1"}, "CACHEKIT_MEMCACHED_SERVERS: memcachedbackend: server 1 of 1 is not host:port", false},
-		{"no service in this version", map[string]string{master: one, "CACHEKIT_API_KEY": "ck_sdk_x"}, "no CachekitIO backend", false},
+		{"the service", map[string]string{master: one, "CACHEKIT_API_KEY": "ck_sdk_x", "CACHEKIT_API_URL": "https://192.168.0.1"}, "CACHEKIT_API_URL", false},
+		{"a service elsewhere", map[string]string{master: one, "CACHEKIT_API_KEY": "ck_sdk_x", "CACHEKIT_API_URL": "https://cachekit.example"}, "not one of those allowed", false},
+		{"a key that is none", map[string]string{master: one, "CACHEKIT_API_KEY": "ck_sdk_x y"}, "CACHEKIT_API_KEY", false},
+		{"a timeout that is none", map[string]string{master: one, "CACHEKIT_API_KEY": "ck_sdk_x", "CACHEKIT_TIMEOUT": "soon"}, "CACHEKIT_TIMEOUT", false},
 		{"no key", map[string]string{"CACHEKIT_FILE_CACHE_DIR": dir}, "CACHEKIT_MASTER_KEY", false},
 		{"a bad key", map[string]string{master: "xyz", "CACHEKIT_FILE_CACHE_DIR": dir}, "not hex", false},
 		{"an empty key", map[string]string{master: "", "CACHEKIT_FILE_CACHE_DIR": dir}, "CACHEKIT_MASTER_KEY", false},

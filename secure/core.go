@@ -28,6 +28,7 @@ type core struct {
 	hide     keys.NameSecret
 	counts   counters
 	owned    io.Closer // the backend, if the cache opened it
+	unmeter  func()
 	closed   atomic.Bool
 	unfollow func() // ends following the keyring's source, if it is followed
 }
@@ -59,6 +60,9 @@ func build(ctx context.Context, p profile, opts *Options) (*Cache, error) {
 	if s.l1 {
 		c.l1 = l1.New(localSize, &l1.Options{MaxBytes: s.l1Bytes})
 	}
+	if c.store != nil {
+		c.unmeter = c.store.Meter(c.counted)
+	}
 	c.flights = flight.New[loaded](&flight.Options{Timeout: s.loadTimeout})
 	c.follow(source, ring)
 	return &Cache{core: c, prefix: prefix(s.namespace)}, nil
@@ -75,6 +79,9 @@ func (c *core) close() error {
 	c.flights.Close()
 	if c.l1 != nil {
 		c.l1.Close()
+	}
+	if c.unmeter != nil {
+		c.unmeter()
 	}
 	if c.owned != nil {
 		return c.owned.Close()

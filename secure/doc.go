@@ -61,6 +61,9 @@
 // selector: it is a broken deployment, not a choice. Resolve shows what would be
 // chosen, and why, without opening anything.
 //
+// NewIO takes CachekitIO and nothing else, with the API key of Options.APIKey,
+// Options.CachekitIO or CACHEKIT_API_KEY.
+//
 // # Failures
 //
 // A miss is found == false and never an error. Everything else is an error of

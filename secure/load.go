@@ -5,7 +5,10 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/internal/envelope"
+	"github.com/cachekit-io/cachekit-go/internal/store"
+	"github.com/cachekit-io/cachekit-go/l1"
 )
 
 // loaded is the outcome of a shared load: a document of its own that every
@@ -14,6 +17,8 @@ import (
 type loaded struct {
 	doc    []byte
 	object any
+	// stale: the backend served the entry past its fresh window.
+	stale bool
 }
 
 // produce runs the caller's loader.
@@ -42,6 +47,9 @@ func (c *core) getOrLoad(ctx context.Context, name string, dst any, ttl time.Dur
 	if err != nil {
 		return err
 	}
+	if out.stale {
+		c.revalidate(ctx, name, ttl, load)
+	}
 	if out.doc == nil {
 		return assign(dst, out.object)
 	}
@@ -52,11 +60,12 @@ func (c *core) getOrLoad(ctx context.Context, name string, dst any, ttl time.Dur
 func (c *core) fill(ctx context.Context, name string, ttl time.Duration, load produce) (out loaded, err error) {
 	f := c.startFill(name, ttl)
 	defer f.release()
-	found, err := c.fetch(ctx, name, ttl, func(r envelope.Received) (sealed envelope.Sealed, err error) {
-		out.doc, sealed, err = c.openDoc(r)
+	found, err := c.fetch(ctx, name, ttl, true, func(e store.Fetched) (sealed envelope.Sealed, err error) {
+		out.stale = e.Stale
+		out.doc, sealed, err = c.openDoc(e.Received)
 		return sealed, err
 	})
-	if found {
+	if found && (!out.stale || c.serveStale) {
 		return out, nil
 	}
 	if err := c.mayLoad(name, err); err != nil {
@@ -85,43 +94,79 @@ func (c *core) mayLoad(name string, err error) error {
 // backend is asked first: another process may have refreshed the entry.
 func (c *core) refresh(ctx context.Context, name string, ttl time.Duration, load produce) {
 	c.flights.Go(ctx, name, func(ctx context.Context) (loaded, error) {
-		f := c.startFill(name, ttl)
-		defer f.release()
-		fresh, err := c.refreshed(ctx, name, ttl)
-		if fresh {
-			return loaded{}, nil
-		}
-		if err = c.mayLoad(name, err); err == nil {
-			_, err = f.run(ctx, load)
-		}
-		if err != nil && !errors.Is(err, ErrAbsent) {
-			c.counts.refreshFailures.Add(1)
-			c.log.Warn("cachekit: background refresh failed", "entry", c.label(name), "error", c.quiet(err))
-		}
-		return loaded{}, err
+		return c.renew(ctx, name, ttl, false, load)
 	})
 }
 
-// refreshed reports whether the backend holds an entry that is in the fresh
-// part of its life, and replaces the in-process copy with it then.
-func (c *core) refreshed(ctx context.Context, name string, ttl time.Duration) (bool, error) {
-	if c.store == nil {
-		return false, nil
+// revalidate is refresh for an entry that the backend itself served stale
+// (spec/saas-api.md, "Revalidation flow"): by one process of all, which holds
+// the lock of the key as a lease and does not wait for it. It is a flight apart,
+// so that callers do not wait for it either but are served the stale entry.
+func (c *core) revalidate(ctx context.Context, name string, ttl time.Duration, load produce) {
+	c.flights.Go(ctx, revalidation+name, func(ctx context.Context) (loaded, error) {
+		release, err := c.store.Lease(ctx, name, c.loadTimeout)
+		switch {
+		case errors.Is(err, backends.ErrLocked):
+			return loaded{}, nil
+		case err != nil:
+			c.failedRefresh(name, err)
+			return loaded{}, err
+		}
+		defer release()
+		return c.renew(ctx, name, ttl, true, load)
+	})
+}
+
+// revalidation begins the names of flights that no storage key has.
+const revalidation = "\x00revalidate\x00"
+
+// renew reads the entry again, and loads it unless it is fresh by now.
+func (c *core) renew(ctx context.Context, name string, ttl time.Duration, servedStale bool, load produce) (loaded, error) {
+	f := c.startFill(name, ttl)
+	defer f.release()
+	out, fresh, err := c.refreshed(ctx, name, ttl, servedStale)
+	if fresh {
+		return out, nil
 	}
-	ticket := c.l1.Watch(name)
+	if err = c.mayLoad(name, err); err == nil {
+		out, err = f.run(ctx, load)
+	}
+	if err != nil && !errors.Is(err, ErrAbsent) {
+		c.failedRefresh(name, err)
+	}
+	return out, err
+}
+
+func (c *core) failedRefresh(name string, err error) {
+	c.counts.refreshFailures.Add(1)
+	c.log.Warn("cachekit: background refresh failed", "entry", c.label(name), "error", c.quiet(err))
+}
+
+// refreshed reports whether the backend holds an entry that needs no load, and
+// replaces the in-process copy with it then: one in the fresh part of its life,
+// or, if the backend had served a stale one, any that it does not call stale.
+func (c *core) refreshed(ctx context.Context, name string, ttl time.Duration, servedStale bool) (out loaded, fresh bool, err error) {
+	if c.store == nil {
+		return loaded{}, false, nil
+	}
+	var ticket l1.Ticket
+	if c.l1 != nil {
+		ticket = c.l1.Watch(name)
+	}
 	f, found, err := c.store.Get(ctx, name, true)
 	if !found || err != nil {
-		return false, err
+		return loaded{}, false, err
 	}
-	_, sealed, err := c.openDoc(f.Received)
+	doc, sealed, err := c.openDoc(f.Received)
 	if err != nil {
-		return false, err
+		return loaded{}, false, err
 	}
 	life, ok := c.lifeOfRead(f, ttl)
-	if !ok || f.TTL == 0 || life.Fresh <= 1 {
-		return false, nil
+	fresh = !f.Stale && (servedStale || f.Left() != 0 && life.Fresh > 1)
+	if fresh && ok && c.l1 != nil {
+		fresh = c.l1.Fill(ticket, name, local{sealed: sealed, kind: localSealed}, life) || servedStale
 	}
-	return c.l1.Fill(ticket, name, local{sealed: sealed, kind: localSealed}, life), nil
+	return loaded{doc: doc}, fresh, nil
 }
 
 // quiet keeps the text of a loader's error, which may hold anything, out of the

@@ -98,18 +98,19 @@ func (c *core) lifeOfRead(f store.Fetched, ttl time.Duration) (life l1.Life, ok 
 	if f.Stale || f.Bounded && f.FreshFor <= 0 {
 		return l1.Life{}, false
 	}
-	if f.TTL == 0 {
+	left := f.Left()
+	if left == 0 {
 		life.TTL = min(unknownTTLCopy, c.l1BackfillTTL, c.ttl)
 	} else {
-		life.TTL = min(f.TTL, c.l1BackfillTTL, c.ttl)
+		life.TTL = min(left, c.l1BackfillTTL, c.ttl)
 	}
 	if f.Bounded {
 		life.TTL = min(life.TTL, f.FreshFor)
 	}
-	if c.swr && f.TTL != 0 && f.TTL != NoExpiry && ttl != NoExpiry {
+	if c.swr && left != 0 && left != NoExpiry && ttl != NoExpiry {
 		// What is left of the fresh half of the entry's own life; past it, the
 		// copy is stale from the start and the next load refreshes it.
-		life.Fresh = min(max(f.TTL-ttl+freshFor(ttl), 1), life.TTL)
+		life.Fresh = min(max(left-ttl+freshFor(ttl), 1), life.TTL)
 	}
 	return life, true
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/backends/cachekitio"
 	"github.com/cachekit-io/cachekit-go/codec/interop"
 	"github.com/cachekit-io/cachekit-go/keys"
 )
@@ -66,6 +67,13 @@ type Options struct {
 	Keyring keys.Source
 	// MasterKey is the one key to use, without decrypt-only keys.
 	MasterKey keys.MasterKey
+	// APIKey authenticates NewIO; other constructors refuse it. Its zero value
+	// takes that of CachekitIO, then CACHEKIT_API_KEY.
+	APIKey cachekitio.APIKey
+	// CachekitIO has the other settings of NewIO's backend; other constructors
+	// refuse it. Nil takes CACHEKIT_API_URL and the rest of what
+	// cachekitio.FromEnv reads.
+	CachekitIO *cachekitio.Options
 	// KeyNameSecret, if given, hides key names from the storage: what follows
 	// "namespace:" is stored as a keyed BLAKE2b-256. Keep it for as long as the
 	// entries live; rotating master keys does not touch it.
@@ -93,8 +101,10 @@ type Options struct {
 	// Default 30 s.
 	L1BackfillTTL time.Duration
 	// StaleWhileRevalidate overrides the profile: whether GetOrLoad serves an
-	// entry in the second half of its life from the in-process layer while one
-	// background load refreshes it.
+	// entry in the second half of its life from the in-process layer, or one that
+	// CachekitIO serves past its TTL (cachekitio.Options.StaleTTL), while one
+	// background load refreshes it. If it is off, an entry past its TTL is a miss
+	// for GetOrLoad; Get and GetMany return it.
 	StaleWhileRevalidate Switch
 	// OnTamper is what loads do about an entry that fails authentication.
 	OnTamper TamperPolicy
@@ -130,7 +140,7 @@ type settings struct {
 	namespace, tenant                            string
 	ttl, negativeTTL, loadTimeout, l1BackfillTTL time.Duration
 	maxValueBytes                                int
-	l1, l1Only, swr                              bool
+	l1, l1Only, swr, serveStale                  bool
 	l1Bytes                                      int64
 	recompute, plaintext, v2, randomNonces       bool
 	log                                          *slog.Logger
@@ -150,10 +160,11 @@ func (p profile) settings(o *Options) (settings, error) {
 		loadTimeout: or(o.LoadTimeout, defaultLoadTimeout), l1BackfillTTL: or(o.L1BackfillTTL, defaultBackfillTTL),
 		maxValueBytes: or(o.MaxValueBytes, DefaultMaxValueBytes),
 		l1:            !o.NoL1, l1Only: o.L1Only, l1Bytes: or(o.L1Bytes, DefaultL1Bytes),
-		swr:       !o.NoL1 && (o.StaleWhileRevalidate == On || p.swr && o.StaleWhileRevalidate != Off),
-		recompute: o.OnTamper == Recompute, plaintext: o.Plaintext, v2: o.InteropV2, randomNonces: o.RandomNonces,
+		serveStale: o.StaleWhileRevalidate == On || p.swr && o.StaleWhileRevalidate != Off,
+		recompute:  o.OnTamper == Recompute, plaintext: o.Plaintext, v2: o.InteropV2, randomNonces: o.RandomNonces,
 		log: or(o.Logger, slog.Default()),
 	}
+	s.swr = s.l1 && s.serveStale
 	if err := keys.CheckTenant(s.tenant); err != nil {
 		return settings{}, misconfigured("Options.Tenant: %w", err)
 	}
@@ -190,7 +201,7 @@ func (p profile) check(o *Options) error {
 		return misconfigured("Options.L1Only keeps everything in the process: leave Options.Backend out")
 	case o.L1Only && o.InteropV2:
 		return misconfigured("Options.InteropV2 is a storage format: it does nothing with Options.L1Only")
-	case o.NoL1 && (o.L1Bytes != 0 || o.L1BackfillTTL != 0 || o.StaleWhileRevalidate == On):
+	case o.NoL1 && (o.L1Bytes != 0 || o.L1BackfillTTL != 0 || o.StaleWhileRevalidate == On && !p.ownBackend):
 		return misconfigured("Options.NoL1 leaves nothing for L1Bytes, L1BackfillTTL or StaleWhileRevalidate to act on")
 	case o.L1Only && o.L1BackfillTTL != 0:
 		return misconfigured("Options.L1BackfillTTL does nothing with Options.L1Only")
@@ -202,6 +213,12 @@ func (p profile) check(o *Options) error {
 		return misconfigured("Options.RandomNonces and Options.OnTamper do nothing with Options.Plaintext")
 	case o.Keyring != nil && !o.MasterKey.IsZero():
 		return misconfigured("give Options.Keyring or Options.MasterKey, not both")
+	case !p.ownBackend && (!o.APIKey.IsZero() || o.CachekitIO != nil):
+		return misconfigured("Options.APIKey and Options.CachekitIO are for NewIO: give other constructors a cachekitio.Backend as Options.Backend")
+	case p.ownBackend && !o.APIKey.IsZero() && o.CachekitIO != nil && !o.CachekitIO.APIKey.IsZero():
+		return misconfigured("Options.APIKey and Options.CachekitIO.APIKey are both set: drop one of them")
+	case p.ownBackend && o.TTL != NoExpiry && o.TTL > maxIOTTL:
+		return misconfigured("CachekitIO keeps entries for 30 days at most, or without expiry: Options.TTL is longer")
 	case p.ownBackend && o.Backend != nil:
 		return misconfigured("the %s profile builds its own backend: leave Options.Backend out", p.name)
 	case p.ownBackend && o.L1Only:

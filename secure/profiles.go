@@ -51,8 +51,15 @@ func NewMinimal(ctx context.Context, opts *Options) (*Cache, error) {
 }
 
 // NewIO builds a cache over the CachekitIO service, with a TTL of 3600 s. It
-// refuses Options.Backend. This version of the module has no CachekitIO
-// backend yet: NewIO validates its options and then returns ErrConfig.
+// takes the API key from Options.APIKey or CACHEKIT_API_KEY, whatever else the
+// environment selects, and refuses Options.Backend. Options.Plaintext is
+// allowed; unlike the io preset of the sister SDKs it encrypts unless told
+// otherwise.
+//
+// The service's word on the age of an entry bounds its in-process copy. With
+// CachekitIO.StaleTTL, GetOrLoad serves an entry that the service hands out past
+// its TTL while one process loads it anew; a failure of that load shows in the
+// log and in Stats alone.
 func NewIO(ctx context.Context, opts *Options) (*Cache, error) {
 	return build(ctx, profileIO, opts)
 }

@@ -57,9 +57,14 @@ func resolveBackend(ctx context.Context, p profile, o *Options) (resolved, error
 	case c.backend != nil:
 		return resolved{backend: c.backend}, nil
 	}
-	b, err := open(ctx, c.Source, c.value)
+	if !p.ownBackend {
+		o = nil
+	}
+	b, err := open(ctx, c, o)
 	var down *backends.Error
 	switch {
+	case err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return resolved{}, err
 	case errors.As(err, &down):
 		return resolved{}, fmt.Errorf("secure: the backend of %s: %w", c.Source, classify(err))
 	case err != nil:
@@ -86,28 +91,25 @@ func selected() (name, value string, err error) {
 	case len(found) > 1:
 		return "", "", misconfigured("the environment selects more than one backend, by %s: unset all but one", strings.Join(found, " and "))
 	case len(found) == 0:
-		return "", "", misconfigured("no backend: set Options.Backend, call SetDefaultBackend, or set one of %s, %s, %s, %s (Options.L1Only needs none)", envRedis, envMemcached, envFile, envPlainURL)
+		return "", "", misconfigured("no backend: set Options.Backend, call SetDefaultBackend, or set one of %s, %s, %s, %s, %s (Options.L1Only needs none)", envAPIKey, envRedis, envMemcached, envFile, envPlainURL)
 	case strings.TrimSpace(value) == "":
 		return "", "", misconfigured("%s is set but empty: give it a value or unset it", name)
 	}
 	return name, value, nil
 }
 
-func open(ctx context.Context, selector, value string) (backends.Backend, error) {
-	switch selector {
-	case envAPIKey:
-		return nil, errNoCachekitIO
-	case envMemcached:
-		return memcachedbackend.Open(ctx, value, nil)
-	case envFile:
-		return filebackend.Open(value, nil)
+// open opens what was chosen; o has the settings of NewIO, or is nil.
+func open(ctx context.Context, c chosen, o *Options) (backends.Backend, error) {
+	switch c.Kind {
+	case kinds[envAPIKey]:
+		return openIO(ctx, o)
+	case kinds[envMemcached]:
+		return memcachedbackend.Open(ctx, c.value, nil)
+	case kinds[envFile]:
+		return filebackend.Open(c.value, nil)
 	}
-	return redisbackend.Open(ctx, value, nil)
+	return redisbackend.Open(ctx, c.value, nil)
 }
-
-// A storage that the environment may select but that this version has no backend
-// for is refused rather than passed over.
-var errNoCachekitIO = errors.New("this version has no CachekitIO backend")
 
 // resolveKeyring finds the master keys, and the source that they are from:
 // options, then environment.

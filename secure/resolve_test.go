@@ -107,7 +107,9 @@ func resolveIn(t *testing.T, vars env, given string) report {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestResolveChild$", "-test.count=1")
-	cmd.Env = []string{"CACHEKIT_TEST_RESOLVE=" + given, "TMPDIR=" + os.TempDir()}
+	cmd.Env = []string{"CACHEKIT_TEST_RESOLVE=" + given, "TMPDIR=" + os.TempDir(),
+		// A name in .invalid (RFC 6761) resolves nowhere.
+		"CACHEKIT_API_URL=https://service.invalid", "CACHEKIT_ALLOW_CUSTOM_HOST=true"}
 	for name, value := range vars {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}

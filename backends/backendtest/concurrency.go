@@ -16,7 +16,7 @@ func concurrencyCases() []Case {
 			b := t.backend()
 			t.parallel(16, func(g int) error {
 				for i := range 20 {
-					k, v := key(fmt.Sprint(g, "/", i)), payload(fmt.Sprint(g, "/", i), 100+50*g)
+					k, v := key(fmt.Sprint(g, ".", i)), payload(fmt.Sprint(g, "/", i), 100+50*g)
 					if err := b.Set(t.ctx, k, v, hour); err != nil {
 						return err
 					}

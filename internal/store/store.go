@@ -39,6 +39,15 @@ type Fetched struct {
 	FreshFor time.Duration
 }
 
+// Left is how long the entry lives or stays fresh at least, NoExpiry included, or
+// 0 if the storage told neither.
+func (f Fetched) Left() time.Duration {
+	if f.TTL == 0 && f.Bounded && !f.Stale {
+		return f.FreshFor
+	}
+	return f.TTL
+}
+
 func fetched(key string, e backends.Entry) Fetched {
 	return Fetched{envelope.Receive(key, e.Value), e.TTL, e.Stale, e.Bounded, e.FreshFor}
 }
@@ -117,6 +126,37 @@ func (s *Store) Delete(ctx context.Context, key string) (bool, error) {
 // Exists reports whether there is an entry under key, without reading it.
 func (s *Store) Exists(ctx context.Context, key string) (bool, error) {
 	return s.backend.Exists(ctx, key)
+}
+
+// releaseTimeout bounds the release of a lease, which outlives the call that it
+// was taken for.
+const releaseTimeout = 5 * time.Second
+
+// Lease takes the lock of key for d, by one attempt that does not wait. The
+// caller calls release, which reports its failure to nobody: the lease ends by
+// itself. If another owner holds the lock, the error is backends.ErrLocked. On a
+// backend without locks the lease is always given.
+func (s *Store) Lease(ctx context.Context, key string, d time.Duration) (release func(), err error) {
+	if s.caps.Locker == nil {
+		return func() {}, nil
+	}
+	token, err := s.caps.Locker.Lock(ctx, key, d)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+		defer cancel()
+		_, _ = s.caps.Locker.Unlock(ctx, key, token)
+	}, nil
+}
+
+// Meter has the backend report counters, if it wants any, until stop is called.
+func (s *Store) Meter(source func() backends.Counters) (stop func()) {
+	if s.caps.Metered == nil {
+		return func() {}
+	}
+	return s.caps.Metered.Meter(source)
 }
 
 // Health asks the backend how it is.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends/cachekitio"
+	"github.com/cachekit-io/cachekit-go/internal/guard"
 )
 
 // Host is the name of the service that the server stands for by default.
@@ -183,13 +184,17 @@ func (s *Server) RootCAs() *x509.CertPool {
 func (s *Server) RootPEM() []byte { return slices.Clone(s.authority.root) }
 
 // DialContext connects to the server if addr is the service's host and port 443,
-// and to nothing else.
+// and to nothing else. The connection is one that clients of this module accept
+// although it goes to a loopback address; no dialer of a user can make such.
 func (s *Server) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	if want := net.JoinHostPort(s.opts.Host, "443"); addr != want {
 		return nil, fmt.Errorf("iotest: this dialer leads to %s alone", want)
 	}
-	var d net.Dialer
-	return d.DialContext(ctx, network, s.Addr())
+	c, err := new(net.Dialer).DialContext(ctx, network, s.Addr())
+	if err != nil {
+		return nil, err
+	}
+	return guard.Admit(c), nil
 }
 
 // Advance moves the server's clock forward.
