@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/internal/peers"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 	"github.com/cachekit-io/cachekit-go/secure"
@@ -26,7 +27,7 @@ var phases = []struct {
 
 func TestPythonRotation(t *testing.T) {
 	redis := testenv.Redis(t, nil)
-	rotate(t, redis, "DecryptionAuthenticationError", func(ring keyring) *peers.Store {
+	rotate(t, openRedis(t, redis.URL()), "DecryptionAuthenticationError", func(ring keyring) *peers.Store {
 		py := peers.Python(t, ring.env()...)
 		return openStore(t, py, peers.PythonStore{Redis: redis.URL(), Encrypted: true, FailClosed: true})
 	})
@@ -34,8 +35,7 @@ func TestPythonRotation(t *testing.T) {
 
 // rotate puts our caches and the peer's stores in every pair of phases: one reads
 // what the other writes exactly if its keyring has the writer's current key.
-func rotate(t *testing.T, redis *testenv.RedisServer, refusal string, open func(keyring) *peers.Store) {
-	b := openRedis(t, redis.URL())
+func rotate(t *testing.T, b backends.Backend, refusal string, open func(keyring) *peers.Store) {
 	for _, theirs := range phases {
 		store := open(theirs.ring)
 		for _, ours := range phases {

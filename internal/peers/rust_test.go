@@ -44,10 +44,26 @@ func TestRustValues(t *testing.T) {
 
 func TestRustRotation(t *testing.T) {
 	redis, rs := testenv.Redis(t, nil), peers.Rust(t)
-	rotate(t, redis, "Encryption", func(ring keyring) *peers.Store {
+	rotate(t, openRedis(t, redis.URL()), "Encryption", func(ring keyring) *peers.Store {
 		all := ring.hex()
 		return openStore(t, rs, peers.RustStore{Redis: redis.URL(), Key: all[0], Previous: all[1:]})
 	})
+}
+
+func TestRustMemcached(t *testing.T) {
+	server, rs := testenv.Memcached(t, nil), peers.Rust(t)
+	exchange(t, cache(t, openMemcached(t, server.Addr()), keyring{0}, "acme", ""),
+		openStore(t, rs, peers.RustStore{Memcached: []string{server.Addr()}, Key: masterKey(0), Tenant: "acme"}))
+	rotate(t, openMemcached(t, server.Addr()), "Encryption", func(ring keyring) *peers.Store {
+		all := ring.hex()
+		return openStore(t, rs, peers.RustStore{Memcached: []string{server.Addr()}, Key: all[0], Previous: all[1:]})
+	})
+}
+
+func TestRustCachekitIO(t *testing.T) {
+	s, env := service(t)
+	store := openStore(t, peers.Rust(t, env...), peers.RustStore{APIKey: s.APIKey(), Key: masterKey(0)})
+	useService(t, s, store, "cachekitio")
 }
 
 // TestRustPreviousKeys: Rust, with its keyring from the environment, counts a read

@@ -10,9 +10,12 @@ import (
 // PythonStore configures a store of the Python peer. Its encryption keys and
 // tenant come from the environment that the peer was started with.
 type PythonStore struct {
-	// Redis is a redis:// URL, File a directory: one of the two.
-	Redis string `json:"redis,omitempty"`
-	File  string `json:"file,omitempty"`
+	// Redis is a redis:// URL, File a directory, Memcached host:port addresses,
+	// APIKey a key for CachekitIO: one of the four.
+	Redis     string   `json:"redis,omitempty"`
+	File      string   `json:"file,omitempty"`
+	Memcached []string `json:"memcached,omitempty"`
+	APIKey    string   `json:"api_key,omitempty"`
 	// Encrypted selects the secure preset, otherwise minimal without encryption.
 	Encrypted bool `json:"encrypted"`
 	// FailClosed makes a failed authentication an error, which by default is a miss.
@@ -21,9 +24,12 @@ type PythonStore struct {
 
 // RustStore configures a store of the Rust peer.
 type RustStore struct {
-	// Redis is a redis:// URL, File a directory: one of the two.
-	Redis string `json:"redis,omitempty"`
-	File  string `json:"file,omitempty"`
+	// Redis is a redis:// URL, File a directory, Memcached the host:port of one
+	// server, APIKey a key for CachekitIO: one of the four.
+	Redis     string   `json:"redis,omitempty"`
+	File      string   `json:"file,omitempty"`
+	Memcached []string `json:"memcached,omitempty"`
+	APIKey    string   `json:"api_key,omitempty"`
 	// Key is the hex master key, Previous the decrypt-only ones; Env takes both
 	// from the environment instead. Without either the store does not encrypt.
 	Key      string   `json:"key,omitempty"`

@@ -6,13 +6,16 @@ read through decorated functions, as the SDK's users do; keys of the keyring
 come from the environment, as the users' do.
 """
 
+import asyncio
 import functools
 import inspect
 import json
 import sys
 
 from cachekit import cache, generate_interop_key
+from cachekit.backends.cachekitio import CachekitIOBackend
 from cachekit.backends.file import FileBackend, FileBackendConfig
+from cachekit.backends.memcached import MemcachedBackend, MemcachedBackendConfig
 from cachekit.backends.redis import RedisBackend
 from cachekit.config.nested import EncryptionConfig, L1CacheConfig
 
@@ -41,10 +44,16 @@ def decorated(arity, body, **options):
 class Peer:
     def __init__(self):
         self.stores = {}
+        self.locks = {}
+        self.loop = asyncio.new_event_loop()
 
-    def open(self, name, redis=None, file=None, encrypted=True, fail_closed=False):
+    def open(self, name, redis=None, file=None, memcached=None, api_key=None, encrypted=True, fail_closed=False):
         if redis:
             backend = RedisBackend(redis)
+        elif memcached:
+            backend = MemcachedBackend(MemcachedBackendConfig(servers=memcached))
+        elif api_key:
+            backend = CachekitIOBackend(api_key=api_key)
         else:
             backend = FileBackend(FileBackendConfig(cache_dir=file))
         options = {"backend": backend, "encrypted": encrypted}
@@ -101,6 +110,35 @@ class Peer:
 
     def raw_delete(self, store, key):
         return self.stores[store]["backend"].delete(key)
+
+    def _backend(self, store):
+        return self.stores[store]["backend"]
+
+    def exists(self, store, key):
+        return self._backend(store).exists(key)
+
+    def ttl(self, store, key):
+        return self.loop.run_until_complete(self._backend(store).get_ttl(key))
+
+    def touch(self, store, key, ttl):
+        return self.loop.run_until_complete(self._backend(store).refresh_ttl(key, ttl))
+
+    def lock(self, store, key, lease):
+        """Take the lock of a key and keep it until unlock."""
+        held = self._backend(store).acquire_lock(key, lease)
+        if not self.loop.run_until_complete(held.__aenter__()):
+            self.loop.run_until_complete(held.__aexit__(None, None, None))
+            return False
+        self.locks[store, key] = held
+        return True
+
+    def unlock(self, store, key):
+        held = self.locks.pop((store, key))
+        self.loop.run_until_complete(held.__aexit__(None, None, None))
+
+    def health(self, store):
+        healthy, details = self._backend(store).health_check()
+        return {"healthy": healthy, "type": details["backend_type"]}
 
 
 def main():
