@@ -3,6 +3,7 @@ package memcachedbackend
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -126,9 +127,12 @@ func isTimeout(err error) bool {
 
 func classify(err error) (backends.Kind, error) {
 	var answer *ServerError
+	var untrusted *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &answer):
 		return classifyAnswer(answer), err
+	case errors.As(err, &untrusted):
+		return backends.Permanent, err
 	case errors.Is(err, errReplyTooLarge), errors.Is(err, errValueTooLarge):
 		return backends.TooLarge, err
 	case errors.Is(err, errNoCAS), errors.Is(err, errNoMeta), errors.Is(err, errOldServer):
