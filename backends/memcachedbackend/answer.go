@@ -2,7 +2,7 @@ package memcachedbackend
 
 import (
 	"bytes"
-	"strconv"
+	"math"
 )
 
 // maxLine bounds a line of an answer; the longest legal one repeats a key and
@@ -72,17 +72,20 @@ func (a *answer) line(text []byte) error {
 	if len(text) > maxLine {
 		return errReply
 	}
-	if a.refused = refusal(text); a.refused != nil || a.kind == line {
-		a.done = true
-		return nil
-	}
-	if string(text) == "END\r\n" {
-		a.done = true
+	if a.kind == line || string(text) == "END\r\n" {
+		a.refused, a.done = refusal(text), true
 		return nil
 	}
 	size, ok := valueSize(text)
+	if !ok {
+		if a.refused = refusal(text); a.refused == nil {
+			return errReply
+		}
+		a.done = true
+		return nil
+	}
 	switch {
-	case !ok || a.left == 0:
+	case a.left == 0:
 		return errReply
 	case size > a.limit:
 		return errReplyTooLarge
@@ -93,16 +96,22 @@ func (a *answer) line(text []byte) error {
 }
 
 // valueSize reads "VALUE <key> <flags> <bytes> [<cas>]" (doc/protocol.txt,
-// "Retrieval command").
+// "Retrieval command"). Sizes end at 2 GiB.
 func valueSize(text []byte) (size int, ok bool) {
 	rest, ok := bytes.CutPrefix(text, []byte("VALUE "))
 	if !ok {
 		return 0, false
 	}
-	_, rest, _ = bytes.Cut(rest, []byte(" "))
-	_, rest, _ = bytes.Cut(rest, []byte(" "))
-	rest = bytes.TrimSuffix(rest, []byte("\r\n"))
-	number, _, _ := bytes.Cut(rest, []byte(" "))
-	n, err := strconv.ParseUint(string(number), 10, 31)
-	return int(n), err == nil
+	rest = rest[bytes.IndexByte(rest, ' ')+1:]
+	rest = rest[bytes.IndexByte(rest, ' ')+1:]
+	var n int64
+	for i, c := range rest {
+		if c < '0' || c > '9' {
+			return int(n), i > 0 && (c == ' ' || c == '\r')
+		}
+		if n = 10*n + int64(c-'0'); n > math.MaxInt32 {
+			return 0, false
+		}
+	}
+	return 0, false
 }

@@ -33,9 +33,9 @@ func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResu
 		func(i int, o outcome) {
 			results[i] = backends.GetResult{Entry: backends.Entry{Value: o.value}, Err: o.err}
 		},
-		func(se *session, part []int) ([]outcome, error) {
-			wanted := make([]string, len(part))
-			for j, i := range part {
+		func(se *session, of []int) ([]outcome, error) {
+			wanted := make([]string, len(of))
+			for j, i := range of {
 				wanted[j] = keys[i]
 			}
 			return se.getMany(wanted, b.opts.MaxValueBytes)
@@ -51,9 +51,9 @@ func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
 			return items[i].Key, b.checkItem("set many", items[i].Key, items[i].Value, items[i].TTL)
 		},
 		func(i int, o outcome) { errs[i] = o.err },
-		func(se *session, part []int) ([]outcome, error) {
-			return se.pipeline(len(part), "STORED", func(j int, head []byte) (_, body []byte) {
-				it := &items[part[j]]
+		func(se *session, of []int) ([]outcome, error) {
+			return se.pipeline(len(of), "STORED", func(j int, head []byte) (_, body []byte) {
+				it := &items[of[j]]
 				head = append(append(append(head, "set "...), it.Key...), " 0 "...)
 				head = append(strconv.AppendInt(head, int64(seconds(it.TTL)), 10), ' ')
 				return append(strconv.AppendInt(head, int64(len(it.Value)), 10), "\r\n"...), it.Value
@@ -68,9 +68,9 @@ func (b *Backend) DeleteMany(ctx context.Context, keys []string) []backends.Dele
 	batch{b, ctx, "delete many", len(keys),
 		func(i int) (string, error) { return keys[i], rules.Check(keys[i]) },
 		func(i int, o outcome) { results[i].Existed, results[i].Err = existed(struct{}{}, o.err) },
-		func(se *session, part []int) ([]outcome, error) {
-			return se.pipeline(len(part), "DELETED", func(j int, head []byte) (_, body []byte) {
-				return append(append(append(head, "delete "...), keys[part[j]]...), "\r\n"...), nil
+		func(se *session, of []int) ([]outcome, error) {
+			return se.pipeline(len(of), "DELETED", func(j int, head []byte) (_, body []byte) {
+				return append(append(append(head, "delete "...), keys[of[j]]...), "\r\n"...), nil
 			})
 		}}.run()
 	return results
@@ -84,28 +84,31 @@ type batch struct {
 	n      int
 	check  func(i int) (key string, err error)
 	report func(i int, o outcome)
-	send   func(se *session, part []int) ([]outcome, error)
+	send   func(se *session, of []int) ([]outcome, error)
+}
+
+// part is the share of one server in a batch, as indices.
+type part struct {
+	server *server
+	of     []int
 }
 
 func (t batch) run() {
 	parts := t.split()
 	if len(parts) == 1 {
-		for s, part := range parts {
-			t.serve(s, part)
-		}
+		t.serve(parts[0])
 		return
 	}
 	var wg sync.WaitGroup
-	for s, part := range parts {
-		wg.Go(func() { t.serve(s, part) })
+	for _, p := range parts {
+		wg.Go(func() { t.serve(p) })
 	}
 	wg.Wait()
 }
 
-// split groups the indices of the keys by server and reports those that nothing
-// can be asked of.
-func (t batch) split() map[*server][]int {
-	parts := make(map[*server][]int, 1)
+// split groups the keys by server and reports those that nothing can be asked
+// of.
+func (t batch) split() (parts []part) {
 	for i := range t.n {
 		key, err := t.check(i)
 		if err != nil {
@@ -117,17 +120,24 @@ func (t batch) split() map[*server][]int {
 			t.report(i, outcome{err: fail(t.ctx, t.op, err)})
 			continue
 		}
-		parts[s] = append(parts[s], i)
+		j := 0 // servers are few
+		for j < len(parts) && parts[j].server != s {
+			j++
+		}
+		if j == len(parts) {
+			parts = append(parts, part{s, make([]int, 0, t.n-i)})
+		}
+		parts[j].of = append(parts[j].of, i)
 	}
 	return parts
 }
 
-// serve sends the part of one server and reports each outcome.
-func (t batch) serve(s *server, all []int) {
-	for start := 0; start < len(all); start += maxBatch {
-		part := all[start:min(start+maxBatch, len(all))]
-		outcomes, _, err := run(t.ctx, t.b, s, func(se *session) ([]outcome, error) { return t.send(se, part) })
-		for j, i := range part {
+// serve sends a part and reports each outcome.
+func (t batch) serve(p part) {
+	for start := 0; start < len(p.of); start += maxBatch {
+		of := p.of[start:min(start+maxBatch, len(p.of))]
+		outcomes, _, err := run(t.ctx, t.b, p.server, func(se *session) ([]outcome, error) { return t.send(se, of) })
+		for j, i := range of {
 			o := outcome{err: err}
 			if j < len(outcomes) && outcomes[j].known {
 				o = outcomes[j]
