@@ -28,7 +28,7 @@ const (
 
 // readBody reads the body and closes it.
 func readBody(ctx context.Context, resp *http.Response, limit int) ([]byte, error) {
-	ok := resp.StatusCode >= 200 && resp.StatusCode < 300
+	ok := resp.StatusCode >= 200 && resp.StatusCode < 300 && limit > 0
 	if e := resp.Header.Get("Content-Encoding"); ok && e != "" && e != "identity" {
 		drop(resp)
 		return nil, errEncoding

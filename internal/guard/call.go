@@ -22,16 +22,19 @@ type Request struct {
 	Header http.Header
 	// Body is read until Do returns.
 	Body []byte
-	// Limit is the largest body in bytes of an answer in the 200s.
+	// Limit is the largest body in bytes of an answer in the 200s; 0 is for a call
+	// whose body is of no interest and may be cut.
 	Limit int
 }
 
 // Response is an answer.
 type Response struct {
 	Status int
+	// Proto is the protocol that was spoken: "HTTP/2.0", "HTTP/1.1".
+	Proto  string
 	Header http.Header
-	// Body is owned by the caller. Of an answer outside the 200s it is the
-	// beginning, at most 4 KiB.
+	// Body is owned by the caller. Of an answer outside the 200s, or without
+	// Request.Limit, it is the beginning, at most 4 KiB.
 	Body []byte
 }
 
@@ -94,7 +97,7 @@ func (t *Transport) once(ctx context.Context, r Request) (resp *Response, again 
 	if err != nil {
 		return nil, !c.writes && c.failed(err), err
 	}
-	return &Response{Status: answer.StatusCode, Header: answer.Header, Body: body}, false, nil
+	return &Response{Status: answer.StatusCode, Proto: answer.Proto, Header: answer.Header, Body: body}, false, nil
 }
 
 func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {

@@ -39,6 +39,8 @@ type Config struct {
 	MaxConns int
 	// RootCAs are the authorities that are trusted. Default: the system's.
 	RootCAs *x509.CertPool
+	// ClientCertificate authenticates the client. Default none.
+	ClientCertificate *tls.Certificate
 	// Proxy is the http or https proxy to tunnel through; its credentials go to
 	// the proxy. It resolves the origin's name itself, so the rules judge the
 	// text of the URL alone. The origin must be https. Default none; the
@@ -85,6 +87,9 @@ func New(origin *url.URL, config Config) *Transport {
 		RootCAs:            config.RootCAs,
 		ServerName:         origin.Hostname(),
 		ClientSessionCache: tls.NewLRUClientSessionCache(4),
+	}
+	if config.ClientCertificate != nil {
+		t.tls.Certificates = []tls.Certificate{*config.ClientCertificate}
 	}
 	t.http1 = &http.Transport{
 		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return orNil(t.dial(ctx)) },

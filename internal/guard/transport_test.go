@@ -174,6 +174,9 @@ func TestLimit(t *testing.T) {
 			t.Errorf("%s = %v, want ErrTooLarge", target, err)
 		}
 	}
+	if resp, err := tr.Do(t.Context(), guard.Request{Method: "PUT", Target: "/"}); err != nil || resp.Status != 200 {
+		t.Errorf("a call without interest in the body: %v, %v", resp, err)
+	}
 	if resp, err := tr.Do(t.Context(), guard.Request{Method: "GET", Target: "/", Limit: 1000}); err != nil || len(resp.Body) != 1000 {
 		t.Errorf("at the limit: %v, %v", resp, err)
 	}
@@ -184,12 +187,17 @@ func TestLimit(t *testing.T) {
 
 // Rule: a server that goes away in good order (GOAWAY) fails no call.
 func TestGoAway(t *testing.T) {
-	s := newServer(t, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "close") })
+	var n atomic.Int64
+	s := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if n.Add(1)%20 == 0 {
+			w.Header().Set("Connection", "close")
+		}
+	})
 	tr := s.transport(t, guard.Config{})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			for range 20 {
+			for range 50 {
 				if _, err := tr.Do(t.Context(), guard.Request{Method: "PUT", Target: "/", Body: []byte("v")}); err != nil {
 					t.Errorf("across a GOAWAY: %v", err)
 				}
