@@ -2,12 +2,15 @@ package peers_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/backends/cachekitio"
 	"github.com/cachekit-io/cachekit-go/backends/cachekitio/iotest"
 	"github.com/cachekit-io/cachekit-go/codec/interop"
 	"github.com/cachekit-io/cachekit-go/internal/peers"
@@ -140,4 +143,76 @@ func interopKey(t testing.TB, namespace, operation string, args ...any) string {
 		t.Fatal(err)
 	}
 	return key
+}
+
+func openCachekitIO(t testing.TB, s *iotest.Server) *cachekitio.Backend {
+	t.Helper()
+	b, err := cachekitio.Open(t.Context(), s.Options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+func TestPythonCachekitIOValues(t *testing.T) {
+	s, env := service(t)
+	py := peers.Python(t, append(env, keyring{0}.env()...)...)
+	store := openStore(t, py, peers.PythonStore{APIKey: s.APIKey(), Encrypted: true, FailClosed: true})
+	exchange(t, cache(t, openCachekitIO(t, s), keyring{0}, "", ""), store)
+	bothVersions(t, s)
+}
+
+func TestPythonCachekitIORotation(t *testing.T) {
+	s, env := service(t)
+	rotate(t, openCachekitIO(t, s), "DecryptionAuthenticationError", func(ring keyring) *peers.Store {
+		py := peers.Python(t, append(env, ring.env()...)...)
+		return openStore(t, py, peers.PythonStore{APIKey: s.APIKey(), Encrypted: true, FailClosed: true})
+	})
+}
+
+// TestPythonCachekitIOLocks: a lock excludes the other side, and its release is
+// seen there.
+func TestPythonCachekitIOLocks(t *testing.T) {
+	s, env := service(t)
+	shareLocks(t, openCachekitIO(t, s), openStore(t, peers.Python(t, env...), peers.PythonStore{APIKey: s.APIKey()}))
+}
+
+func shareLocks(t *testing.T, b *cachekitio.Backend, store *peers.Store) {
+	t.Helper()
+	token, err := b.Lock(t.Context(), "k", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held, err := store.Lock("k", time.Minute); held || err != nil {
+		t.Fatalf("the peer takes our lock: %v, %v", held, err)
+	}
+	if _, err := b.Unlock(t.Context(), "k", token); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := store.Lock("k", time.Minute); !held || err != nil {
+		t.Fatalf("the peer takes a lock that we released: %v, %v", held, err)
+	}
+	if _, err := b.Lock(t.Context(), "k", time.Minute); !errors.Is(err, backends.ErrLocked) {
+		t.Fatalf("we take the peer's lock: %v", err)
+	}
+	if err := store.Unlock("k"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Lock(t.Context(), "k", time.Minute); err != nil {
+		t.Fatalf("we take a lock that the peer released: %v", err)
+	}
+}
+
+// bothVersions fails unless the server heard ours over HTTP/2 and a peer over
+// HTTP/1.1.
+func bothVersions(t *testing.T, s *iotest.Server) {
+	t.Helper()
+	heard := map[string]int{}
+	for _, r := range s.Requests() {
+		heard[r.Proto]++
+	}
+	if heard["HTTP/2.0"] == 0 || heard["HTTP/1.1"] == 0 || len(heard) != 2 {
+		t.Errorf("requests by version: %v", heard)
+	}
 }

@@ -66,6 +66,20 @@ func TestRustCachekitIO(t *testing.T) {
 	useService(t, s, store, "cachekitio")
 }
 
+func TestRustCachekitIOValues(t *testing.T) {
+	s, env := service(t)
+	rs := peers.Rust(t, env...)
+	b := openCachekitIO(t, s)
+	store := openStore(t, rs, peers.RustStore{APIKey: s.APIKey(), Key: masterKey(0), Tenant: "acme"})
+	exchange(t, cache(t, b, keyring{0}, "acme", ""), store)
+	bothVersions(t, s)
+	shareLocks(t, b, store)
+	rotate(t, b, "Encryption", func(ring keyring) *peers.Store {
+		all := ring.hex()
+		return openStore(t, rs, peers.RustStore{APIKey: s.APIKey(), Key: all[0], Previous: all[1:]})
+	})
+}
+
 // TestRustPreviousKeys: Rust, with its keyring from the environment, counts a read
 // of what we sealed under each of the keys that it keeps.
 func TestRustPreviousKeys(t *testing.T) {
