@@ -8,6 +8,8 @@ command -v redis-server >/dev/null || missing="$missing redis-server"
 command -v redis-sentinel >/dev/null || missing="$missing redis-sentinel"
 command -v memcached >/dev/null || missing="$missing memcached"
 command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$missing nginx"
+command -v javac >/dev/null || missing="$missing default-jdk-headless"
+command -v mvn >/dev/null || missing="$missing maven"
 command -v python3 >/dev/null || missing="$missing python3 python3-venv"
 [ -n "$missing" ] || exit 0
 
