@@ -1,0 +1,69 @@
+package dynamodbbackend
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+)
+
+// TTL implements [backends.TTLer].
+func (b *Backend) TTL(ctx context.Context, key string) (time.Duration, error) {
+	return b.remaining(ctx, "ttl", key)
+}
+
+// Touch implements [backends.TTLer] with a conditional update.
+func (b *Backend) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+	if err := backends.CheckKey(key); err != nil {
+		return false, err
+	}
+	if ttl <= 0 {
+		return false, backends.ErrTTL
+	}
+	return do(ctx, b, "touch", func(ctx context.Context) (bool, error) {
+		expression, values := "SET #s = :s REMOVE #x, #t", attributes{}
+		if ttl != backends.NoExpiry {
+			ms := expiry(time.Now(), ttl)
+			expression = "SET #s = :s, #x = :x, #t = :t"
+			values[":x"], values[":t"] = number(ms), number(seconds(ms))
+		}
+		return b.update(ctx, key, expression, alive, map[string]string{"#t": b.attr.TTL}, values)
+	})
+}
+
+// Swap implements [backends.Swapper] with an update on the condition that the
+// stored bytes are the old ones. The attributes of the expiry stay as they are.
+func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, error) {
+	if err := b.checkItem("swap", key, new, backends.NoExpiry); err != nil {
+		return false, err
+	}
+	return do(ctx, b, "swap", func(ctx context.Context) (bool, error) {
+		if b.itemBytes(key, len(old)) > maxItemBytes {
+			return false, nil // nothing of this size is stored
+		}
+		return b.update(ctx, key, "SET #s = :s, #v = :new", alive+" AND #v = :old",
+			map[string]string{"#v": b.attr.Value}, attributes{":old": binary(old), ":new": binary(new)})
+	})
+}
+
+// update changes an item on a condition and reports whether it held.
+func (b *Backend) update(ctx context.Context, key, expression, condition string, names map[string]string, values attributes) (bool, error) {
+	_, refused, err := b.stamped(func(s stamp) error {
+		values[":now"] = now()
+		_, err := b.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+			TableName:                           &b.table,
+			Key:                                 b.key(key),
+			UpdateExpression:                    &expression,
+			ConditionExpression:                 aws.String(condition + " AND " + s.condition()),
+			ExpressionAttributeNames:            b.conditionNames(names),
+			ExpressionAttributeValues:           s.values(values),
+			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		}, guarded(itemAnswer))
+		return err
+	})
+	return err == nil && !refused, err
+}
