@@ -17,6 +17,9 @@ const (
 	// BatchGetItem and BatchWriteItem).
 	maxReads  = 100
 	maxWrites = 25
+	// maxWriteBytes splits writes further: the SDK does not look at the context
+	// while it encodes a request.
+	maxWriteBytes = 1 << 20
 	// maxParts is how many requests of one batch are under way at once.
 	maxParts = 8
 )
@@ -27,7 +30,7 @@ func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResu
 	results := make([]backends.GetResult, len(keys))
 	u := distinct(keys, backends.CheckKey, func(i int, err error) { results[i].Err = err })
 	entries, errs := make([]backends.Entry, len(u.keys)), make([]error, len(u.keys))
-	parts(len(u.keys), maxReads, func(from, to int) {
+	parts(pieces(len(u.keys), maxReads, nil), func(from, to int) {
 		found, failed := b.getPart(ctx, "get many", u.keys[from:to], b.attr.Value)
 		for i := from; i < to; i++ {
 			if errs[i] = failed(u.keys[i]); errs[i] == nil {
@@ -112,8 +115,8 @@ func (b *Backend) took(out *dynamodb.BatchGetItemOutput, left map[string]bool, f
 	return again
 }
 
-// SetMany implements [backends.Batcher] with one BatchWriteItem for each 25 items,
-// eight at a time. Of items with one key only the last valid one is sent, and its
+// SetMany implements [backends.Batcher] with one BatchWriteItem for each 25 items
+// or 1 MB, eight at a time. Of items with one key only the last valid one is sent, and its
 // result is that of all.
 func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
 	errs := make([]error, len(items))
@@ -123,8 +126,10 @@ func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
 		errs[i] = b.checkItem("set many", it.Key, it.Value, it.TTL)
 	}
 	u := distinctOf(keys, func(i int) bool { return errs[i] == nil })
-	b.writeMany(ctx, "set many", u, func(n int) types.WriteRequest {
-		it := items[u.uses[n][len(u.uses[n])-1]]
+	last := func(n int) backends.Item { return items[u.uses[n][len(u.uses[n])-1]] }
+	size := func(n int) int { return len(last(n).Value) }
+	b.writeMany(ctx, "set many", u, pieces(len(u.keys), maxWrites, size), func(n int) types.WriteRequest {
+		it := last(n)
 		return types.WriteRequest{PutRequest: &types.PutRequest{Item: b.item(it.Key, it.Value, it.TTL, b.stamps.next())}}
 	}, func(i int, err error) { errs[i] = err })
 	return errs
@@ -137,14 +142,14 @@ func (b *Backend) DeleteMany(ctx context.Context, keys []string) []backends.Dele
 	results := make([]backends.DeleteResult, len(keys))
 	u := distinct(keys, backends.CheckKey, func(i int, err error) { results[i].Err = err })
 	existed := make([]bool, len(u.keys))
-	parts(len(u.keys), maxReads, func(from, to int) {
+	parts(pieces(len(u.keys), maxReads, nil), func(from, to int) {
 		found, _ := b.getPart(ctx, "delete many", u.keys[from:to], b.attr.TTL)
 		for i := from; i < to; i++ {
 			_, err := b.left(found[u.keys[i]])
 			existed[i] = err == nil
 		}
 	})
-	b.writeMany(ctx, "delete many", u, func(n int) types.WriteRequest {
+	b.writeMany(ctx, "delete many", u, pieces(len(u.keys), maxWrites, nil), func(n int) types.WriteRequest {
 		return types.WriteRequest{DeleteRequest: &types.DeleteRequest{Key: b.key(u.keys[n])}}
 	}, func(i int, err error) { results[i].Err = err })
 	for n, uses := range u.uses {
@@ -156,8 +161,8 @@ func (b *Backend) DeleteMany(ctx context.Context, keys []string) []backends.Dele
 
 // writeMany sends one request for each distinct key and reports the outcome to
 // every index that has the key.
-func (b *Backend) writeMany(ctx context.Context, op string, u unique, request func(int) types.WriteRequest, report func(int, error)) {
-	parts(len(u.keys), maxWrites, func(from, to int) {
+func (b *Backend) writeMany(ctx context.Context, op string, u unique, cuts []int, request func(int) types.WriteRequest, report func(int, error)) {
+	parts(cuts, func(from, to int) {
 		requests := make(map[string]types.WriteRequest, to-from)
 		for n := from; n < to; n++ {
 			requests[u.keys[n]] = request(n)
@@ -254,21 +259,37 @@ func distinctOf(keys []string, valid func(int) bool) unique {
 	return u
 }
 
-// parts runs f over [0, n) in pieces of size, a few at a time.
-func parts(n, size int, f func(from, to int)) {
-	if n <= size {
-		if n > 0 {
-			f(0, n)
+// pieces cuts [0, n) into pieces of at most size, and of maxWriteBytes where there
+// are bytes to count. It returns where each begins and where the last ends.
+func pieces(n, size int, bytes func(int) int) (cuts []int) {
+	begin, sum := 0, 0
+	for i := range n {
+		add := 0
+		if bytes != nil {
+			add = bytes(i)
 		}
+		if i == 0 || i-begin == size || sum+add > maxWriteBytes {
+			cuts = append(cuts, i)
+			begin, sum = i, 0
+		}
+		sum += add
+	}
+	return append(cuts, n)
+}
+
+// parts runs f over each piece, a few at a time.
+func parts(cuts []int, f func(from, to int)) {
+	if len(cuts) == 2 {
+		f(cuts[0], cuts[1])
 		return
 	}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, maxParts)
-	for from := 0; from < n; from += size {
+	for i := range len(cuts) - 1 {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			f(from, min(from+size, n))
+			f(cuts[i], cuts[i+1])
 		})
 	}
 	wg.Wait()

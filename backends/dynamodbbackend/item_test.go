@@ -178,7 +178,7 @@ func foreignItems(t *testing.T, server *testenv.DynamoServer) {
 
 // Rule: the largest item fits, one byte more is refused before it is sent.
 func sizes(t *testing.T, server *testenv.DynamoServer) {
-	s := onServer(t, server, nil)
+	s := onServer(t, server, &dynamodbbackend.Options{Timeout: time.Minute})
 	const key = "canary-key:k"
 	largest := []byte(strings.Repeat("x", maxValue))
 	if err := s.Set(t.Context(), key, largest, math.MaxInt64-1); err != nil {
@@ -204,7 +204,7 @@ func sizes(t *testing.T, server *testenv.DynamoServer) {
 	if n := a.calls.Load(); n != 0 {
 		t.Errorf("%d requests for refused items", n)
 	}
-	items := make([]backends.Item, 50) // 20 MB, over the 16 MB of one answer
+	items := make([]backends.Item, 42) // over the 16 MB of one answer
 	keys := make([]string, len(items))
 	for i := range items {
 		keys[i] = strconv.Itoa(i)
