@@ -153,7 +153,7 @@ type conn struct {
 	pending []byte
 }
 
-// Write passes frames on, and after the last whole one what injectFrame left.
+// Write passes frames on, and after the last whole one what inject left.
 func (c *conn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,12 +165,17 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// injectFrame sends a frame as soon as none of net/http's is half sent, and not
-// before its first, which has to be SETTINGS.
-func (c *conn) injectFrame(frame []byte) {
+// inject sends bytes; on HTTP/2 as soon as none of net/http's frames is half sent,
+// and not before the first, which has to be SETTINGS. It is for the handler of a
+// request, when the handshake is over.
+func (c *conn) inject(b []byte) {
+	if !c.speaksHTTP2() {
+		_, _ = c.Conn.Write(b)
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pending = append(c.pending, frame...)
+	c.pending = append(c.pending, b...)
 	c.flush()
 }
 

@@ -3,7 +3,7 @@
 //
 //	server, err := iotest.Start(nil)
 //	defer server.Close()
-//	b, err := cachekitio.Open(ctx, server.Options())
+//	cache, err := secure.NewIO(ctx, &secure.Options{CachekitIO: server.Options(), MasterKey: key})
 //
 // It keeps to spec/saas-api.md and to the server's part of
 // spec/cache-key-format.md of the family's protocol: authentication before

@@ -1,6 +1,7 @@
 package iotest
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"time"
@@ -32,6 +33,9 @@ const (
 	Half
 	// HalfStall does so and then stalls.
 	HalfStall
+	// Garbage sends bytes that are neither a frame of HTTP/2 nor a response of
+	// HTTP/1.1, in place of either.
+	Garbage
 	// Answer sends what the fault says instead of the right answer.
 	Answer
 )
@@ -108,6 +112,9 @@ func (s *Server) fault(r Request) (*Fault, <-chan struct{}) {
 	return nil, nil
 }
 
+// garbage announces an HTTP/2 frame of 16 MiB, which nobody takes, and ends a line.
+var garbage = append(bytes.Repeat([]byte{0xff}, 60), "\r\n\r\n"...)
+
 // fail answers a request as f says.
 func (s *Server) fail(f *Fault, healed <-chan struct{}, w http.ResponseWriter, r *http.Request) {
 	var right *answer
@@ -142,9 +149,13 @@ func (s *Server) fail(f *Fault, healed <-chan struct{}, w http.ResponseWriter, r
 	case ResetConn:
 		connOf(r).link.abort()
 		panic(http.ErrAbortHandler)
+	case Garbage:
+		connOf(r).inject(garbage)
+		s.wait(healed, r)
+		panic(http.ErrAbortHandler)
 	case GoAway:
 		if c := connOf(r); c.speaksHTTP2() {
-			c.injectFrame(goAway())
+			c.inject(goAway())
 		}
 		panic(http.ErrAbortHandler)
 	default: // ResetStream

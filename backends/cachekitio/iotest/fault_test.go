@@ -173,6 +173,34 @@ func TestAnswers(t *testing.T) {
 	})
 }
 
+// TestGarbage: a client gets an error and finds a way back by itself.
+func TestGarbage(t *testing.T) {
+	both(t, func(t *testing.T, s *iotest.Server, c *client) {
+		c.want(200, "PUT", base+"a", "x")
+		s.Inject(iotest.Fault{Kind: iotest.Garbage, Times: 1})
+		if r, err := c.try(within(t, patience), "GET", base+"a", ""); err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("status %d, %v, want an error of the protocol", r.status, err)
+		}
+		c.want(200, "GET", base+"a", "")
+	})
+}
+
+// TestMaxStreams: net/http's client opens further connections for requests beyond
+// what one carries.
+func TestMaxStreams(t *testing.T) {
+	s := start(t, &iotest.Options{MaxStreams: 3})
+	c := newClient(t, s, true)
+	c.want(404, "GET", base+"a", "")
+	s.Inject(iotest.Fault{Kind: iotest.Stall})
+	for range 6 {
+		go func() { _, _ = c.try(t.Context(), "GET", base+"a", "") }()
+	}
+	poll(t, func() bool { return len(s.Requests()) == 7 })
+	if _, opened := s.Connections(); opened < 2 {
+		t.Errorf("%d connection carries 6 requests, want 3 at most", opened)
+	}
+}
+
 // TestOversized: the server sends more than it says, and more than the client has
 // room for, until the client leaves.
 func TestOversized(t *testing.T) {

@@ -171,10 +171,8 @@ func (s *Server) readTTL(t *tenant, key string) *answer {
 }
 
 func (s *Server) patchTTL(t *tenant, key string, body []byte) *answer {
-	var request struct {
-		TTL *int64 `json:"ttl"`
-	}
-	if json.Unmarshal(body, &request) != nil || request.TTL == nil || *request.TTL < 1 || *request.TTL > maxTTL {
+	ttl, ok := number(body, "ttl")
+	if !ok || ttl < 1 || ttl > maxTTL {
 		return failure(http.StatusBadRequest, "the TTL is not a whole number from 1 to 2592000")
 	}
 	e, now := s.find(t, key), s.now()
@@ -185,11 +183,22 @@ func (s *Server) patchTTL(t *tenant, key string, body []byte) *answer {
 		return failure(http.StatusConflict, "the entry is stale")
 	}
 	window := e.evictAt - e.freshUntil
-	if *request.TTL+window > maxTTL {
+	if ttl+window > maxTTL {
 		return failure(http.StatusBadRequest, "TTL and stale TTL together exceed 2592000")
 	}
-	t.entries[key] = newEntry(e.value, now, *request.TTL, window)
+	t.entries[key] = newEntry(e.value, now, ttl, window)
 	return success()
+}
+
+// number returns a whole number from a JSON object. Names are matched exactly,
+// unlike by encoding/json itself.
+func number(body []byte, name string) (n int64, ok bool) {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil || string(fields[name]) == "null" {
+		return 0, false
+	}
+	err := json.Unmarshal(fields[name], &n)
+	return n, err == nil
 }
 
 // health counts what the key's tenant has.

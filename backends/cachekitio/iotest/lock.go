@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
-	"encoding/json"
 	"math"
 	"net/http"
 	"strings"
@@ -22,17 +21,15 @@ func (l lock) held(now time.Time) bool { return now.Before(l.until) }
 // lock grants the lock of a key, or says in the body of a 200 that another client
 // holds it (spec/saas-api.md, "Lock Endpoints").
 func (s *Server) lock(t *tenant, key string, body []byte) *answer {
-	var request struct {
-		Timeout *int64 `json:"timeout_ms"`
-	}
-	if json.Unmarshal(body, &request) != nil || request.Timeout == nil || *request.Timeout < 1 {
+	timeout, ok := number(body, "timeout_ms")
+	if !ok || timeout < 1 {
 		return failure(http.StatusBadRequest, "timeout_ms is not a positive whole number")
 	}
 	now := s.now()
 	if t.locks[key].held(now) {
 		return result(http.StatusOK, map[string]any{"lock_id": nil})
 	}
-	lease := time.Duration(min(*request.Timeout, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+	lease := time.Duration(min(timeout, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 	l := lock{id: uuid(), until: now.Add(lease)}
 	t.locks[key] = l
 	return result(http.StatusOK, map[string]any{"lock_id": l.id})

@@ -105,7 +105,7 @@ func TestStartRefusals(t *testing.T) {
 	taken := start(t, nil)
 	for name, o := range map[string]*iotest.Options{
 		"every interface": {Addr: ":0"}, "another machine": {Addr: "192.0.2.1:0"}, "no port": {Addr: "127.0.0.1"}, "a name": {Addr: "example.com:1"},
-		"taken": {Addr: taken.Addr()}, "negative value": {MaxValueBytes: -1}, "negative store": {MaxBytes: -1},
+		"taken": {Addr: taken.Addr()}, "negative value": {MaxValueBytes: -1}, "negative store": {MaxBytes: -1}, "negative streams": {MaxStreams: -1},
 	} {
 		if s, err := iotest.Start(o); err == nil {
 			s.Close()

@@ -3,6 +3,7 @@ package iotest
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -38,6 +39,9 @@ type Options struct {
 	// MaxBytes bounds all values together: beyond it other entries are evicted,
 	// any of them, without a word, as the service may do. Default 1 GiB.
 	MaxBytes int64
+	// MaxStreams is how many requests one HTTP/2 connection carries at once.
+	// Default: that of net/http, 250.
+	MaxStreams int
 }
 
 // Server is a running service. Its methods are safe for concurrent use.
@@ -107,8 +111,8 @@ func (o *Options) resolve() (Options, error) {
 	if r.MaxBytes == 0 {
 		r.MaxBytes = 1 << 30
 	}
-	if r.MaxValueBytes < 0 || r.MaxBytes < 0 {
-		return r, fmt.Errorf("iotest: MaxValueBytes and MaxBytes are %d and %d, want 0 for the defaults or positive sizes", r.MaxValueBytes, r.MaxBytes)
+	if r.MaxValueBytes < 0 || r.MaxBytes < 0 || r.MaxStreams < 0 {
+		return r, errors.New("iotest: MaxValueBytes, MaxBytes and MaxStreams are 0 for their defaults, or positive")
 	}
 	host, _, err := net.SplitHostPort(r.Addr)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
@@ -127,6 +131,7 @@ func (s *Server) serve() {
 	s.http = &http.Server{
 		Handler:     http.HandlerFunc(s.serveHTTP),
 		Protocols:   protocols,
+		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: s.opts.MaxStreams},
 		ErrorLog:    log.New(io.Discard, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
@@ -143,8 +148,9 @@ func (s *Server) Close() {
 	s.mu.Unlock()
 	if first {
 		close(s.done)
+		_ = s.listener.Close()
+		s.listener.abortAll() // first, or TLS says farewell to clients that do not listen
 		_ = s.http.Close()
-		s.listener.abortAll()
 		if p != nil {
 			p.close()
 		}
@@ -208,7 +214,7 @@ func (s *Server) Advance(d time.Duration) {
 func (s *Server) now() time.Time { return s.opts.Now().Add(s.offset) }
 
 // Connections returns how many connections clients have open, and how many they
-// have opened since the start.
+// have opened since the start. One that was lost in a black hole counts as open.
 func (s *Server) Connections() (open, opened int) { return s.listener.counts() }
 
 // Request is what a client asked for.

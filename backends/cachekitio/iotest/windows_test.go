@@ -100,7 +100,7 @@ func TestPatchTTL(t *testing.T) {
 	c.want(200, "PATCH", base+"absent/ttl", `{"ttl": 5}`)
 	c.want(404, "GET", base+"absent/ttl", "")
 	c.want(200, "PUT", base+"k", "x", "X-CacheKit-TTL: 10", "X-CacheKit-Stale-TTL: 7")
-	for _, body := range []string{``, `{}`, `{"ttl": 0}`, `{"ttl": -1}`, `{"ttl": 2592001}`, `{"ttl": 1.5}`, `{"ttl": "5"}`, `{"ttl": null}`, `[5]`, `5`, `{"ttl": 2591994}`} {
+	for _, body := range []string{``, `{}`, `{"ttl": 0}`, `{"ttl": -1}`, `{"ttl": 2592001}`, `{"ttl": 1.5}`, `{"ttl": "5"}`, `{"ttl": null}`, `[5]`, `5`, `{"TTL": 5}`, `{"ttl": 2591994}`} {
 		c.want(400, "PATCH", base+"k/ttl", body)
 	}
 	c.want(400, "PATCH", base+"absent/ttl", `{"ttl": 0}`)
@@ -161,7 +161,7 @@ func TestLocks(t *testing.T) {
 	}
 	c.want(400, "DELETE", base+"k/lock", "")
 	c.want(400, "DELETE", base+"k/lock", "", "X-CacheKit-Lock-Id:  ")
-	for _, body := range []string{``, `{}`, `{"timeout_ms": 0}`, `{"timeout_ms": -1}`, `{"timeout_ms": "1"}`, `{"timeoutMs": 5}`} {
+	for _, body := range []string{``, `{}`, `{"timeout_ms": 0}`, `{"timeout_ms": -1}`, `{"timeout_ms": "1"}`, `{"timeoutMs": 5}`, `{"Timeout_ms": 5}`, `{"timeout_ms": 1e3}`, `{"timeout_ms": null}`, `[]`} {
 		c.want(400, "POST", base+"k2/lock", body)
 	}
 	if r := c.want(200, "POST", base+"k2/lock", `{"timeout_ms": 9223372036854775807}`); r.field("lock_id") == nil {
