@@ -56,6 +56,11 @@ func TestCustomBackend(t *testing.T) {
 	}
 }
 
+func TestDynamoDB(t *testing.T) {
+	wants(t, goRun(t, "./dynamodb", "AWS_ENDPOINT_URL_DYNAMODB="+testenv.DynamoDB(t).URL(), "AWS_REGION=local",
+		"AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=any", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull))
+}
+
 func TestMemcached(t *testing.T) {
 	wants(t, goRun(t, "./memcached", "CACHEKIT_MEMCACHED_SERVERS="+testenv.Memcached(t, nil).Addr()+","+testenv.Memcached(t, nil).Addr()))
 }

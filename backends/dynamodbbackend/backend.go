@@ -56,7 +56,7 @@ func (b *Backend) read(ctx context.Context, op, key string) (backends.Entry, err
 		return backends.Entry{}, err
 	}
 	return do(ctx, b, op, func(ctx context.Context) (backends.Entry, error) {
-		it, err := b.getItem(ctx, key, b.attr.Value, b.attr.Expiry)
+		it, err := b.getItem(ctx, key, false)
 		if err != nil {
 			return backends.Entry{}, err
 		}
@@ -64,16 +64,14 @@ func (b *Backend) read(ctx context.Context, op, key string) (backends.Entry, err
 	})
 }
 
-// getItem reads two attributes of an item, nil if there is none. Others may be
-// large, and foreign.
-func (b *Backend) getItem(ctx context.Context, key, first, second string) (attributes, error) {
-	out, err := b.client.GetItem(ctx, &dynamodb.GetItemInput{
-		TableName:                &b.table,
-		Key:                      b.key(key),
-		ConsistentRead:           &b.consistent,
-		ProjectionExpression:     aws.String("#a, #b"),
-		ExpressionAttributeNames: map[string]string{"#a": first, "#b": second},
-	}, guarded(itemAnswer))
+// getItem reads an item, or of it only key and expiry; nil if there is none.
+func (b *Backend) getItem(ctx context.Context, key string, brief bool) (attributes, error) {
+	in := &dynamodb.GetItemInput{TableName: &b.table, Key: b.key(key), ConsistentRead: &b.consistent}
+	if brief {
+		in.ProjectionExpression = aws.String("#k, #x")
+		in.ExpressionAttributeNames = map[string]string{"#k": b.attr.Key, "#x": b.attr.Expiry}
+	}
+	out, err := b.client.GetItem(ctx, in, guarded(itemAnswer))
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +167,7 @@ func (b *Backend) remaining(ctx context.Context, op, key string) (time.Duration,
 		return 0, err
 	}
 	return do(ctx, b, op, func(ctx context.Context) (time.Duration, error) {
-		it, err := b.getItem(ctx, key, b.attr.Key, b.attr.Expiry)
+		it, err := b.getItem(ctx, key, true)
 		if err != nil {
 			return 0, err
 		}
@@ -185,7 +183,7 @@ const probe = "health\x00"
 func (b *Backend) Health(ctx context.Context) backends.Health {
 	start := time.Now()
 	_, err := do(ctx, b, "health", func(ctx context.Context) (attributes, error) {
-		return b.getItem(ctx, probe, b.attr.Key, b.attr.Expiry)
+		return b.getItem(ctx, probe, true)
 	})
 	h := backends.Health{OK: err == nil, Err: err, Latency: time.Since(start), BackendType: backendType}
 	if err == nil {

@@ -31,7 +31,7 @@ func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResu
 	u := distinct(keys, backends.CheckKey, func(i int, err error) { results[i].Err = err })
 	entries, errs := make([]backends.Entry, len(u.keys)), make([]error, len(u.keys))
 	parts(pieces(len(u.keys), maxReads, nil), func(from, to int) {
-		found, failed := b.getPart(ctx, "get many", u.keys[from:to], b.attr.Value)
+		found, failed := b.getPart(ctx, "get many", u.keys[from:to], false)
 		for i := from; i < to; i++ {
 			if errs[i] = failed(u.keys[i]); errs[i] == nil {
 				entries[i], errs[i] = b.entry(found[u.keys[i]])
@@ -52,14 +52,14 @@ func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResu
 	return results
 }
 
-// getPart reads up to maxReads different keys, with one attribute besides key and
-// expiry. failed says why a key that is not among the found was not read.
-func (b *Backend) getPart(ctx context.Context, op string, keys []string, attr string) (found map[string]attributes, failed func(key string) error) {
+// getPart reads up to maxReads different keys, or of each item only key and expiry.
+// failed says why a key that is not among the found was not read.
+func (b *Backend) getPart(ctx context.Context, op string, keys []string, brief bool) (found map[string]attributes, failed func(key string) error) {
 	found, left := make(map[string]attributes, len(keys)), make(map[string]bool, len(keys))
-	ask := types.KeysAndAttributes{
-		ConsistentRead:           &b.consistent,
-		ProjectionExpression:     aws.String("#k, #x, #a"),
-		ExpressionAttributeNames: map[string]string{"#k": b.attr.Key, "#x": b.attr.Expiry, "#a": attr},
+	ask := types.KeysAndAttributes{ConsistentRead: &b.consistent}
+	if brief {
+		ask.ProjectionExpression = aws.String("#k, #x")
+		ask.ExpressionAttributeNames = map[string]string{"#k": b.attr.Key, "#x": b.attr.Expiry}
 	}
 	for _, key := range keys {
 		left[key] = true
@@ -143,7 +143,7 @@ func (b *Backend) DeleteMany(ctx context.Context, keys []string) []backends.Dele
 	u := distinct(keys, backends.CheckKey, func(i int, err error) { results[i].Err = err })
 	existed := make([]bool, len(u.keys))
 	parts(pieces(len(u.keys), maxReads, nil), func(from, to int) {
-		found, _ := b.getPart(ctx, "delete many", u.keys[from:to], b.attr.TTL)
+		found, _ := b.getPart(ctx, "delete many", u.keys[from:to], true)
 		for i := from; i < to; i++ {
 			_, err := b.left(found[u.keys[i]])
 			existed[i] = err == nil

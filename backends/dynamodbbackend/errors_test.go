@@ -124,7 +124,7 @@ func TestThrottling(t *testing.T) {
 // Rule: what is not an answer of DynamoDB is an error, whatever it is, and is
 // bounded before it is read.
 func TestLyingServer(t *testing.T) {
-	huge := `{"Item":{"value":{"B":"` + strings.Repeat("A", 2<<20) + `"}}}`
+	huge := `{"Item":{"value":{"B":"` + strings.Repeat("A", 3<<20) + `"}}}`
 	crc := http.Header{"X-Amz-Crc32": {strconv.Itoa(int(crc32.ChecksumIEEE([]byte("{}"))) ^ 1)}}
 	for name, a := range map[string]*answer{
 		"garbage":              {status: 200, body: "\x00\x01 canary"},

@@ -23,10 +23,11 @@ var (
 	errChecksum   = errors.New("the answer does not match its checksum")
 )
 
-// Limits of the body of an answer in bytes. JSON holds binary as Base64; an item
-// has 400 KB, the answer of a batch 16 MB, a page of Scan 1 MB.
+// Limits of the body of an answer in bytes. JSON holds binary as Base64 and takes
+// more for small values; an item has 400 KB, the answer of a batch 16 MB, a page of
+// Scan 1 MB.
 const (
-	itemAnswer  = 1 << 20
+	itemAnswer  = 2 << 20
 	batchAnswer = 24 << 20
 	scanAnswer  = 4 << 20
 )
