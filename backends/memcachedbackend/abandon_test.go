@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/backends/memcachedbackend"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 )
@@ -112,6 +113,44 @@ func TestStoppedServer(t *testing.T) {
 	}
 	s.Process().Resume()
 	want(t, b, "k", "v")
+}
+
+// Rule: a newer write by the same Backend wins over one that it abandoned, also
+// if the server process stood still and has both in its sockets.
+func TestNewerWriteOfTheSameBackendWins(t *testing.T) {
+	s := testenv.Memcached(t, nil)
+	b := open(t, s.Addr(), nil)
+	one := func(key, value string) []backends.Item {
+		return []backends.Item{{Key: key, Value: []byte(value), TTL: time.Minute}}
+	}
+	for i := range 40 {
+		key := fmt.Sprint("k", i)
+		set(t, b, key, "before")
+		s.Process().Pause()
+		quick(t, i%2 == 0, func(ctx context.Context) error {
+			if i%4 < 2 {
+				return b.Set(ctx, key, []byte("old"), time.Minute)
+			}
+			return b.SetMany(ctx, one(key, "old"))[0]
+		})
+		newer := make(chan error, 1)
+		go func() {
+			if i%8 < 4 {
+				newer <- b.Set(context.Background(), key, []byte("newer"), time.Minute)
+			} else {
+				newer <- b.SetMany(context.Background(), one(key, "newer"))[0]
+			}
+		}()
+		time.Sleep(10 * time.Millisecond) // nothing tells that a write is on its way; if it is late, the case is easier
+		s.Process().Resume()
+		if err := <-newer; err != nil {
+			t.Fatal(err)
+		}
+		want(t, b, key, "newer")
+	}
+	for i := range 40 {
+		want(t, b, fmt.Sprint("k", i), "newer")
+	}
 }
 
 // Rule: an abandoned connection is closed and serves nobody else; the next call

@@ -19,6 +19,7 @@ const maxKeyBytes = 250
 type Backend struct {
 	opts     Options
 	selector memcache.ServerSelector
+	doubts   doubts
 	closed   atomic.Bool
 
 	mu      sync.RWMutex
@@ -59,7 +60,7 @@ func Open(ctx context.Context, servers string, opts *Options) (*Backend, error) 
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{opts: o}
+	b := &Backend{opts: o, doubts: newDoubts()}
 	r := new(ring)
 	for _, name := range names {
 		r.servers = append(r.servers, &server{network: "tcp", name: name, opts: &b.opts})
@@ -88,7 +89,7 @@ func New(selector memcache.ServerSelector, opts *Options) (*Backend, error) {
 	if selector == nil {
 		return nil, &ConfigError{"the selector is nil"}
 	}
-	return &Backend{opts: o, selector: selector, servers: map[addr]*server{}}, nil
+	return &Backend{opts: o, selector: selector, doubts: newDoubts(), servers: map[addr]*server{}}, nil
 }
 
 // server returns the server that holds key.
@@ -178,7 +179,7 @@ func (b *Backend) Set(ctx context.Context, key string, value []byte, ttl time.Du
 	if err := b.checkItem("set", key, value, ttl); err != nil {
 		return err
 	}
-	_, err := do(ctx, b, "set", key, func(se *session) (struct{}, error) {
+	_, err := write(ctx, b, "set", key, func(se *session) (struct{}, error) {
 		it := memcache.Item{Key: key, Value: value, Expiration: seconds(ttl)}
 		return struct{}{}, se.store(func() error { return se.client.Set(&it) })
 	})
@@ -203,7 +204,7 @@ func (b *Backend) Delete(ctx context.Context, key string) (bool, error) {
 	if err := rules.Check(key); err != nil {
 		return false, err
 	}
-	return existed(do(ctx, b, "delete", key, func(se *session) (struct{}, error) {
+	return existed(write(ctx, b, "delete", key, func(se *session) (struct{}, error) {
 		return struct{}{}, se.store(func() error { return se.client.Delete(key) })
 	}))
 }

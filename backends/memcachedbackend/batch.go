@@ -28,7 +28,7 @@ type outcome struct {
 // server that holds some of the keys, at the same time. TTLs are unknown.
 func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResult {
 	results := make([]backends.GetResult, len(keys))
-	batch{b, ctx, "get many", len(keys),
+	batch{b, ctx, "get many", len(keys), false,
 		func(i int) (string, error) { return keys[i], rules.Check(keys[i]) },
 		func(i int, o outcome) {
 			results[i] = backends.GetResult{Entry: backends.Entry{Value: o.value}, Err: o.err}
@@ -46,7 +46,7 @@ func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResu
 // SetMany implements [backends.Batcher] with one pipeline for each server.
 func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
 	errs := make([]error, len(items))
-	batch{b, ctx, "set many", len(items),
+	batch{b, ctx, "set many", len(items), true,
 		func(i int) (string, error) {
 			return items[i].Key, b.checkItem("set many", items[i].Key, items[i].Value, items[i].TTL)
 		},
@@ -65,7 +65,7 @@ func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
 // DeleteMany implements [backends.Batcher] with one pipeline for each server.
 func (b *Backend) DeleteMany(ctx context.Context, keys []string) []backends.DeleteResult {
 	results := make([]backends.DeleteResult, len(keys))
-	batch{b, ctx, "delete many", len(keys),
+	batch{b, ctx, "delete many", len(keys), true,
 		func(i int) (string, error) { return keys[i], rules.Check(keys[i]) },
 		func(i int, o outcome) { results[i].Existed, results[i].Err = existed(struct{}{}, o.err) },
 		func(se *session, of []int) ([]outcome, error) {
@@ -82,6 +82,7 @@ type batch struct {
 	ctx    context.Context
 	op     string
 	n      int
+	writes bool
 	check  func(i int) (key string, err error)
 	report func(i int, o outcome)
 	send   func(se *session, of []int) ([]outcome, error)
@@ -136,16 +137,32 @@ func (t batch) split() (parts []part) {
 func (t batch) serve(p part) {
 	for start := 0; start < len(p.of); start += maxBatch {
 		of := p.of[start:min(start+maxBatch, len(p.of))]
-		outcomes, _, err := run(t.ctx, t.b, p.server, func(se *session) ([]outcome, error) { return t.send(se, of) })
+		outcomes, doubtful, err := t.ask(p.server, of)
 		for j, i := range of {
 			o := outcome{err: err}
 			if j < len(outcomes) && outcomes[j].known {
 				o = outcomes[j]
+			} else if doubtful && t.writes {
+				t.b.doubts.add(t.key(i))
 			}
 			o.err = fail(t.ctx, t.op, o.err)
 			t.report(i, o)
 		}
 	}
+}
+
+func (t batch) ask(s *server, of []int) (outcomes []outcome, doubtful bool, err error) {
+	if t.writes {
+		if err := t.b.settle(t.ctx, s, len(of), func(j int) string { return t.key(of[j]) }); err != nil {
+			return nil, false, err
+		}
+	}
+	return run(t.ctx, t.b, s, func(se *session) ([]outcome, error) { return t.send(se, of) })
+}
+
+func (t batch) key(i int) string {
+	key, _ := t.check(i)
+	return key
 }
 
 // getMany reads several items. What came before a failure is known.

@@ -48,8 +48,9 @@
 // Bytes that the host had received but a stalled server process has not read
 // cannot be recalled: Linux hands them to memcached even after a reset. When
 // such a process goes on, its worker threads execute what lies in their sockets
-// in no order among each other, so within that moment an abandoned write can land
-// after a newer one.
+// in no order among each other. A newer write by the same Backend then waits
+// until the server answers again, and 25 ms more, so that it wins; one of another
+// process can lose within that moment.
 //
 // A call without a context that can end is bounded by [Options.Timeout]. A
 // request is sent twice only if an idle connection turns out to be closed before

@@ -52,10 +52,10 @@ func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (st
 		lost = err != nil
 		return struct{}{}, err
 	}
-	_, err := do(ctx, b, "lock", lock.Key, attempt)
+	_, err := write(ctx, b, "lock", lock.Key, attempt)
 	var failed *backends.Error
 	if errors.As(err, &failed) && failed.Kind == backends.Transient && lost {
-		_, err = do(ctx, b, "lock", lock.Key, attempt)
+		_, err = write(ctx, b, "lock", lock.Key, attempt)
 	}
 	if err != nil {
 		return "", err
@@ -88,7 +88,7 @@ func (b *Backend) Unlock(ctx context.Context, key, token string) (bool, error) {
 		return false, err
 	}
 	name := lockName(key)
-	return do(ctx, b, "unlock", name, func(se *session) (bool, error) {
+	return write(ctx, b, "unlock", name, func(se *session) (bool, error) {
 		it, err := se.get(name, maxLine)
 		switch {
 		case errors.Is(err, memcache.ErrCacheMiss), err == nil && !same(it.Value, token):

@@ -21,11 +21,28 @@ func do[T any](ctx context.Context, b *Backend, op, key string, f func(*session)
 	return v, fail(ctx, op, err)
 }
 
+// write is do for a request that changes the entry of key.
+func write[T any](ctx context.Context, b *Backend, op, key string, f func(*session) (T, error)) (T, error) {
+	var zero T
+	s, err := b.server(key)
+	if err == nil {
+		err = b.settle(ctx, s, 1, func(int) string { return key })
+	}
+	if err != nil {
+		return zero, fail(ctx, op, err)
+	}
+	v, doubtful, err := run(ctx, b, s, f)
+	if doubtful {
+		b.doubts.add(key)
+	}
+	return v, fail(ctx, op, err)
+}
+
 // run runs f on a connection to s. If an idle connection turns out to be closed
 // before any of the answer has come, f runs once more, on a new one: servers
-// close connections that they have not heard from. again tells f, or its
-// caller, that the first request may have been executed all the same.
-func run[T any](ctx context.Context, b *Backend, s *server, f func(*session) (T, error)) (v T, again bool, err error) {
+// close connections that they have not heard from. doubtful tells whether a
+// request was sent and not answered.
+func run[T any](ctx context.Context, b *Backend, s *server, f func(*session) (T, error)) (v T, doubtful bool, err error) {
 	if b.closed.Load() {
 		return v, false, backends.ErrClosed
 	}
@@ -41,17 +58,19 @@ func run[T any](ctx context.Context, b *Backend, s *server, f func(*session) (T,
 		return v, false, err
 	}
 	v, err = f(se)
-	retry := reused && !se.heard && lost(se.err)
+	doubtful = se.asked
+	retry := reused && !se.heard && lost(se.err) && ctx.Err() == nil
 	s.put(se)
-	if !retry || ctx.Err() != nil {
-		return v, false, err
+	if !retry {
+		return v, doubtful, err
 	}
 	if se, err = s.dial(ctx, limit); err != nil {
-		return v, true, err
+		return v, doubtful, err
 	}
 	v, err = f(se)
+	doubtful = doubtful && err != nil || se.asked
 	s.put(se)
-	return v, true, err
+	return v, doubtful, err
 }
 
 // why replaces what gomemcache says of a failure, which can repeat what the

@@ -20,7 +20,7 @@ func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, 
 		return false, err
 	}
 	for {
-		swapped, err := do(ctx, b, "swap", key, func(se *session) (bool, error) {
+		swapped, err := write(ctx, b, "swap", key, func(se *session) (bool, error) {
 			if b.opts.ClassicProtocol {
 				return false, errNoMeta
 			}

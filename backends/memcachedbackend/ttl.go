@@ -66,7 +66,7 @@ func (b *Backend) Touch(ctx context.Context, key string, ttl time.Duration) (boo
 	if ttl <= 0 {
 		return false, backends.ErrTTL
 	}
-	return existed(do(ctx, b, "touch", key, func(se *session) (struct{}, error) {
+	return existed(write(ctx, b, "touch", key, func(se *session) (struct{}, error) {
 		return struct{}{}, se.store(func() error { return se.client.Touch(key, seconds(ttl)) })
 	}))
 }
