@@ -19,8 +19,7 @@ const patient = 10 * time.Second
 
 var all = []string{"Batcher", "EntryReader", "TTLer", "Locker", "Swapper", "KeyRuler"}
 
-// servers are memcacheds that may hold items of 8 MiB, and the networks in
-// front of them.
+// servers are memcacheds that share keys out.
 type servers []*testenv.MemcachedServer
 
 func start(t testing.TB, n int, opts *testenv.MemcachedOptions) servers {
@@ -98,25 +97,17 @@ func harness(want []string, max int, open func(tb testing.TB) backendtest.Subjec
 
 func TestConformanceOpen(t *testing.T) {
 	t.Parallel() // most of it waits for TTLs
-	s := start(t, 1, &testenv.MemcachedOptions{Args: []string{"-I", "2m"}})
+	s := start(t, 2, &testenv.MemcachedOptions{Args: []string{"-I", "2m"}})
 	backendtest.Run(t, harness(all, 1<<20, func(tb testing.TB) backendtest.Subject {
 		return s.subject(tb, memcachedbackend.Options{}, openList(s.list()))
 	}))
 }
 
-func TestConformanceTwoServers(t *testing.T) {
-	t.Parallel() // most of it waits for TTLs
-	s := start(t, 2, &testenv.MemcachedOptions{Args: []string{"-I", "16m"}})
-	backendtest.Run(t, harness(all, 9<<20, func(tb testing.TB) backendtest.Subject {
-		return s.subject(tb, memcachedbackend.Options{MaxValueBytes: 9 << 20}, openList(s.list()))
-	}))
-}
-
 func TestConformanceTLS(t *testing.T) {
-	t.Parallel() // most of it waits for TTLs
-	s := start(t, 1, &testenv.MemcachedOptions{TLS: true, Args: []string{"-I", "2m"}})
-	backendtest.Run(t, harness(all, 1<<20, func(tb testing.TB) backendtest.Subject {
-		return s.subject(tb, memcachedbackend.Options{TLS: trust(s[0])}, openList(s.list()))
+	t.Parallel()
+	s := start(t, 1, &testenv.MemcachedOptions{TLS: true, Args: []string{"-I", "16m"}})
+	backendtest.Run(t, harness(all, 9<<20, func(tb testing.TB) backendtest.Subject {
+		return s.subject(tb, memcachedbackend.Options{TLS: trust(s[0]), MaxValueBytes: 9 << 20}, openList(s.list()))
 	}))
 }
 
@@ -127,7 +118,7 @@ func trust(s *testenv.MemcachedServer) *tls.Config {
 }
 
 func TestConformanceNewClassic(t *testing.T) {
-	t.Parallel() // most of it waits for TTLs
+	t.Parallel()
 	s := start(t, 2, &testenv.MemcachedOptions{Args: []string{"-I", "2m"}})
 	backendtest.Run(t, harness([]string{"Batcher", "Locker", "KeyRuler"}, 1<<20, func(tb testing.TB) backendtest.Subject {
 		return s.subject(tb, memcachedbackend.Options{ClassicProtocol: true}, func(tb testing.TB, opts memcachedbackend.Options) backends.Backend {

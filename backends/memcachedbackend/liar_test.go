@@ -185,7 +185,7 @@ func TestLyingServer(t *testing.T) {
 					continue
 				}
 				b := open(t, addr, nil)
-				err, grown := memory(func() error { return call(t.Context(), b, secret) })
+				grown, err := memory(func() error { return call(t.Context(), b, secret) })
 				var failed *backends.Error
 				if !errors.As(err, &failed) || failed.Kind != tc.kind {
 					t.Errorf("%s = %v, want kind %v", name, err, tc.kind)
@@ -201,12 +201,12 @@ func TestLyingServer(t *testing.T) {
 	}
 }
 
-func memory(f func() error) (error, uint64) {
+func memory(f func() error) (uint64, error) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	err := f()
 	runtime.ReadMemStats(&after)
-	return err, after.TotalAlloc - before.TotalAlloc
+	return after.TotalAlloc - before.TotalAlloc, err
 }
 
 // Rule: what comes beyond an answer is nobody's answer: the connection that it
