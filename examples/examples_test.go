@@ -47,6 +47,10 @@ func TestRedis(t *testing.T) {
 	wants(t, goRun(t, "./redis", "CACHEKIT_REDIS_URL="+testenv.Redis(t, nil).URL()))
 }
 
+func TestHTTP(t *testing.T) {
+	wants(t, goRun(t, "./http", "CACHEKIT_HTTP_URL=http://"+testenv.Nginx(t, nil).Addr()+"/{key}"))
+}
+
 func TestCustomBackend(t *testing.T) {
 	out := goRun(t, "./custombackend")
 	for _, want := range []string{"read     Ada Lovelace (found: true)", "refused  secure: set entry"} {

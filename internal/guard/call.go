@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -68,6 +69,10 @@ func (t *Transport) Do(ctx context.Context, r Request) (*Response, error) {
 	return resp, nil
 }
 
+// copiedBytes is the largest body that is copied for HTTP/1.1: net/http sends the
+// body together with the headers, in one system call, if it knows its type.
+const copiedBytes = 16 << 10
+
 // call is one attempt at a request.
 type call struct {
 	value  *value
@@ -88,7 +93,11 @@ func (t *Transport) once(ctx context.Context, r Request) (resp *Response, again 
 		wrote:  make(chan struct{}),
 	}
 	defer c.value.release()
-	answer, err := t.roundTrip(c.request(ctx, &t.origin, r))
+	req := c.request(ctx, &t.origin, r)
+	if n := len(r.Body); n > 0 && n <= copiedBytes && t.speaksHTTP1() {
+		req.Body = io.NopCloser(bytes.NewReader(bytes.Clone(r.Body)))
+	}
+	answer, err := t.roundTrip(req)
 	if err != nil {
 		return nil, c.failed(err), err
 	}
@@ -99,6 +108,8 @@ func (t *Transport) once(ctx context.Context, r Request) (resp *Response, again 
 	}
 	return &Response{Status: answer.StatusCode, Proto: answer.Proto, Header: answer.Header, Body: body}, false, nil
 }
+
+func (t *Transport) speaksHTTP1() bool { return t.pool == nil || t.pool.isHTTP1() }
 
 func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	if t.pool != nil {

@@ -71,6 +71,12 @@ func (p *pool) GetClientConn(req *http.Request, _ string) (*clientConn, error) {
 	}
 }
 
+func (p *pool) isHTTP1() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.http1
+}
+
 func (p *pool) take() (*clientConn, *attempt, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
