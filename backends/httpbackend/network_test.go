@@ -228,3 +228,71 @@ func TestAbandonedWrites(t *testing.T) {
 		}
 	}
 }
+
+// Rule: a newer write of the same backend stays, also if a stopped server still
+// holds the bytes of one that was given up. nginx, one process, serves in the
+// order of arrival; the package promises no more than that.
+func TestNewerWriteAfterAStoppedServer(t *testing.T) {
+	s := testenv.Nginx(t, nil)
+	for scheme, addr := range map[string]string{"http": s.Addr(), "https": s.TLSAddr()} {
+		b := at(t, s, scheme, addr, func(o *httpbackend.Options) { o.Timeout, o.PingTimeout = 20*time.Second, 20*time.Second })
+		set(t, b, "k", "before")
+		s.Process().Pause()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		if err := b.Set(ctx, "k", []byte("old"), time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: Set to a stopped server = %v", scheme, err)
+		}
+		cancel()
+		done := make(chan error, 1)
+		go func() { done <- b.Set(context.Background(), "k", []byte("newer"), time.Minute) }()
+		time.AfterFunc(200*time.Millisecond, s.Process().Resume)
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", scheme, err)
+		}
+		for range 20 {
+			want(t, b, "k", "newer")
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+}
+
+// Rule: Options.HealthPath is asked for with GET, on the same host, and only the
+// 200s are good.
+func TestHealthPath(t *testing.T) {
+	status := http.StatusOK
+	var asked string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Method + " " + r.RequestURI
+		w.WriteHeader(status)
+	}))
+	defer s.Close()
+	b := open(t, s.URL+"/kv/{key}", &httpbackend.Options{PlainHTTP: true, PrivateNetwork: true, HealthPath: "/healthz?deep=1"})
+	if asked != "GET /healthz?deep=1" {
+		t.Errorf("Health asked for %s", asked)
+	}
+	for code, kind := range map[int]backends.Kind{200: 0, 204: 0, 404: backends.Permanent, 503: backends.Transient} {
+		status = code
+		if h := b.Health(t.Context()); h.OK != (kind == 0) || kindOf(h.Err) != kind {
+			t.Errorf("%d: %+v", code, h)
+		}
+	}
+}
+
+// Rule: a client certificate is shown to a server that asks for one.
+func TestClientCertificate(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TLS.PeerCertificates) != 1 {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	s.EnableHTTP2 = true
+	s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	s.StartTLS()
+	defer s.Close()
+	o := httpbackend.Options{PrivateNetwork: true, RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+	if _, err := httpbackend.Open(t.Context(), s.URL+"/{key}", &o); kindOf(err) != backends.Auth {
+		t.Errorf("without a certificate = %v", err)
+	}
+	o.ClientCertificate = &s.TLS.Certificates[0]
+	open(t, s.URL+"/{key}", &o)
+}
