@@ -9,6 +9,9 @@
 //	store, err := py.Open(peers.PythonStore{Redis: url})
 //	err = store.Set(peers.Op("users", "get_user", 42), value, time.Minute)
 //
+// On CachekitIO they speak to a server of package iotest, which they reach by the
+// variables SSL_CERT_FILE and HTTPS_PROXY, under the rules of their own for URLs.
+//
 // Requests and replies are lines of JSON on the child's standard input and output;
 // python/peer.py and rust/src describe them. A peer ends with its standard input,
 // so none outlives the test binary.

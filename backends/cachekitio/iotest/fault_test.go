@@ -143,7 +143,7 @@ func TestHalf(t *testing.T) {
 		c.want(200, "PUT", base+"a", big(1000))
 		for _, kind := range []iotest.Kind{iotest.Half, iotest.HalfStall} {
 			s.Inject(iotest.Fault{Kind: kind, Times: 1})
-			r, err := c.try(within(t, time.Second), "GET", base+"a", "")
+			r, err := c.try(within(t, 1500*time.Millisecond), "GET", base+"a", "")
 			if r.status != 200 || len(r.body) != 500 || err == nil {
 				t.Errorf("fault %d: status %d, %d bytes, %v; want half of them and an error", kind, r.status, len(r.body), err)
 			}
@@ -229,16 +229,28 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// TestBlackHole: open connections say nothing any more, new ones work.
+// TestBlackHole: open connections pass neither answers nor requests any more, new
+// ones work.
 func TestBlackHole(t *testing.T) {
 	both(t, func(t *testing.T, s *iotest.Server, c *client) {
 		c.want(404, "GET", base+"a", "")
+		other := newClient(t, s, true)
+		other.want(404, "GET", base+"a", "")
+		s.Inject(iotest.Fault{Kind: iotest.Delay, Delay: brief, Times: 1})
+		lost := make(chan error, 1)
+		go func() {
+			_, err := c.try(within(t, 5*brief), "GET", base+"a", "")
+			lost <- err
+		}()
+		poll(t, func() bool { return len(s.Requests()) == 3 })
 		s.BlackHole()
-		if _, err := c.try(within(t, brief), "PUT", base+"a", "x"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatalf("got %v, want the end of the context", err)
+		if err := <-lost; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("an answer came out of the black hole: %v", err)
 		}
-		fresh := newClient(t, s, true)
-		fresh.want(404, "GET", base+"a", "")
+		if _, err := other.try(within(t, brief), "PUT", base+"a", "x"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a request went through the black hole: %v", err)
+		}
+		newClient(t, s, true).want(404, "GET", base+"a", "")
 	})
 }
 

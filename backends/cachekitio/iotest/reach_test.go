@@ -2,11 +2,14 @@ package iotest_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +62,21 @@ func TestCertificate(t *testing.T) {
 		if (err == nil) != tc.ok {
 			t.Errorf("%s: %v", tc.name, err)
 		}
+	}
+}
+
+// TestRootIsBoundToTheHost: whoever trusts the CA trusts it for one name.
+func TestRootIsBoundToTheHost(t *testing.T) {
+	block, rest := pem.Decode(start(t, nil).RootPEM())
+	if block == nil || len(rest) > 0 {
+		t.Fatal("not one PEM block")
+	}
+	root, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(root.PermittedDNSDomains, []string{iotest.Host}) || !root.PermittedDNSDomainsCritical {
+		t.Errorf("the CA may sign for %v", root.PermittedDNSDomains)
 	}
 }
 
