@@ -56,20 +56,23 @@ var userAgent = sync.OnceValue(func() []string {
 	return []string{"cachekit-go/" + version}
 })
 
-// static are the headers of every request.
+// static are the headers of every request. The API key sits behind a function, so
+// that printing a Backend shows none.
 type static struct {
-	authorization, userAgent, session, start []string
+	authorization             func() []string
+	userAgent, session, start []string
 }
 
 func newStatic(key APIKey) static {
+	bearer := []string{key.bearer()}
 	id, start := session()
-	return static{[]string{key.bearer()}, userAgent(), id, start}
+	return static{func() []string { return bearer }, userAgent(), id, start}
 }
 
 // headers are those of one request.
 func (b *Backend) headers() http.Header {
 	h := make(http.Header, 12)
-	h["Authorization"], h["User-Agent"] = b.static.authorization, b.static.userAgent
+	h["Authorization"], h["User-Agent"] = b.static.authorization(), b.static.userAgent
 	h[sessionHeader], h[sessionStartHeader] = b.static.session, b.static.start
 	sum, metered := b.meters.sum()
 	if !metered || !sum.L1 {
