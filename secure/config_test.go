@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/backends/cachekitio"
+	"github.com/cachekit-io/cachekit-go/backends/resilient"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 	"github.com/cachekit-io/cachekit-go/keys"
 	"github.com/cachekit-io/cachekit-go/secure"
@@ -71,6 +73,12 @@ func TestOptionsThatContradictEachOther(t *testing.T) {
 		{"negative load timeout", secure.New, full(), func(o *secure.Options) { o.LoadTimeout = -time.Second }, "negative"},
 		{"no such switch", secure.New, full(), func(o *secure.Options) { o.StaleWhileRevalidate = 9 }, "StaleWhileRevalidate"},
 		{"no such policy", secure.New, full(), func(o *secure.Options) { o.OnTamper = 9 }, "OnTamper"},
+		{"no such switch", secure.New, full(), func(o *secure.Options) { o.Reliability = 9 }, "Reliability"},
+		{"reliability without a backend", secure.New, full(), func(o *secure.Options) { o.Backend, o.L1Only, o.Reliability = nil, true, secure.On }, "Reliability"},
+		{"its options without a backend", secure.New, full(), func(o *secure.Options) { o.Backend, o.L1Only, o.ReliabilityOptions = nil, true, failing }, "Reliability"},
+		{"options of what is off", secure.New, full(), func(o *secure.Options) { o.Reliability, o.ReliabilityOptions = secure.Off, failing }, "Off"},
+		{"options of what is wrapped", secure.New, full(), func(o *secure.Options) { o.Backend, o.ReliabilityOptions = wrapped(t), failing }, "Options.Backend"},
+		{"bad options of the stack", secure.New, full(), func(o *secure.Options) { o.ReliabilityOptions = &resilient.Options{Attempts: -1} }, "negative"},
 		{"a bad namespace", secure.New, full(), func(o *secure.Options) { o.Namespace = "Users" }, "Namespace"},
 		{"a reserved namespace", secure.New, full(), func(o *secure.Options) { o.Namespace = "nsapi" }, "reserved"},
 		{"a long tenant", secure.New, full(), func(o *secure.Options) { o.Tenant = strings.Repeat("x", 256) }, "Tenant"},
@@ -87,6 +95,14 @@ func TestOptionsThatContradictEachOther(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrConfig that mentions %q", tc.rule, err, tc.says)
 		}
 	}
+}
+
+func wrapped(t *testing.T) backends.Backend {
+	b, err := resilient.New(newFake(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 type nilSource struct{}

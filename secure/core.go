@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/blake2b"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/backends/resilient"
 	"github.com/cachekit-io/cachekit-go/internal/flight"
 	"github.com/cachekit-io/cachekit-go/internal/store"
 	"github.com/cachekit-io/cachekit-go/keys"
@@ -20,17 +21,18 @@ import (
 // core is what the namespaces, views and operations of one cache share.
 type core struct {
 	settings
-	keys     atomic.Pointer[keyState]
-	store    *store.Store     // nil with L1Only
-	l1       *l1.Cache[local] // nil with NoL1
-	order    *writeOrder
-	flights  *flight.Group[loaded]
-	hide     keys.NameSecret
-	counts   counters
-	owned    io.Closer // the backend, if the cache opened it
-	unmeter  func()
-	closed   atomic.Bool
-	unfollow func() // ends following the keyring's source, if it is followed
+	keys      atomic.Pointer[keyState]
+	store     *store.Store       // nil with L1Only
+	resilient *resilient.Backend // nil without it
+	l1        *l1.Cache[local]   // nil with NoL1
+	order     *writeOrder
+	flights   *flight.Group[loaded]
+	hide      keys.NameSecret
+	counts    counters
+	owned     io.Closer // the backend, if the cache opened it
+	unmeter   func()
+	closed    atomic.Bool
+	unfollow  func() // ends following the keyring's source, if it is followed
 }
 
 // build validates everything before it opens anything.
@@ -52,7 +54,11 @@ func build(ctx context.Context, p profile, opts *Options) (*Cache, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.store = store.New(r.backend)
+		b, err := c.wrap(r.backend, opts.ReliabilityOptions)
+		if err != nil {
+			return nil, err
+		}
+		c.store = store.New(b)
 		if r.owned {
 			c.owned = c.store
 		}

@@ -184,10 +184,11 @@ func (l *logs) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// open builds a cache of the secure profile over f; change edits the options.
+// open builds a cache of the secure profile over f, every call of which is to
+// show; change edits the options.
 func open(t testing.TB, f *fake, change func(*secure.Options)) *secure.Cache {
 	t.Helper()
-	opts := &secure.Options{Backend: f, MasterKey: key(t, "1"), Logger: new(logs).logger()}
+	opts := &secure.Options{Backend: f, MasterKey: key(t, "1"), Logger: new(logs).logger(), Reliability: secure.Off}
 	if change != nil {
 		change(opts)
 	}

@@ -19,6 +19,8 @@ type filling struct {
 	watch  *watch
 	ticket l1.Ticket
 	refs   atomic.Int32
+	// outage: the backend could not be read.
+	outage bool
 }
 
 // startFill is called before the backend is read; the caller calls release.
@@ -40,6 +42,18 @@ func (f *filling) release() {
 	}
 }
 
+// afterOutage bounds a write whose read found the backend unreachable: whoever
+// waits for the value has waited for the backend once.
+const afterOutage = time.Second
+
+// writing returns the context of the write.
+func (f *filling) writing(ctx context.Context) (context.Context, context.CancelFunc) {
+	if f.outage {
+		return context.WithTimeout(ctx, afterOutage)
+	}
+	return ctx, func() {}
+}
+
 // run calls the loader and stores what it returned, unless an explicit write
 // came between. A store that fails does not take the value from the caller.
 func (f *filling) run(ctx context.Context, load produce) (loaded, error) {
@@ -56,6 +70,8 @@ func (f *filling) run(ctx context.Context, load produce) (loaded, error) {
 	out, sealed, err := f.result(time.Now(), value)
 	if !sealed.IsZero() && f.watch.begin() {
 		defer f.watch.end()
+		ctx, cancel := f.writing(ctx)
+		defer cancel()
 		c.absorbed("store", f.name, c.put(ctx, sealed, f.ttl))
 	}
 	return out, err

@@ -68,7 +68,7 @@ func (c *core) fill(ctx context.Context, name string, ttl time.Duration, load pr
 	if found && (!out.stale || c.serveStale) {
 		return out, nil
 	}
-	if err := c.mayLoad(name, err); err != nil {
+	if err := f.mayLoad(err); err != nil {
 		return loaded{}, err
 	}
 	return f.run(ctx, load)
@@ -77,14 +77,15 @@ func (c *core) fill(ctx context.Context, name string, ttl time.Duration, load pr
 // mayLoad says whether the loader runs after the backend read ended with err:
 // on a miss and on an outage, and over an unauthenticated entry only if the
 // options say so.
-func (c *core) mayLoad(name string, err error) error {
+func (f *filling) mayLoad(err error) error {
 	err = classify(err)
-	switch {
+	switch c := f.core; {
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrBackend):
-		c.absorbed("load", name, err)
+		f.outage = errors.Is(err, ErrUnavailable)
+		c.absorbed("load", f.name, err)
 		return nil
 	case errors.Is(err, ErrAuth) && c.recompute:
-		c.fail("load", name, err)
+		c.fail("load", f.name, err)
 		return nil
 	}
 	return err
@@ -128,7 +129,7 @@ func (c *core) renew(ctx context.Context, name string, ttl time.Duration, served
 	if fresh {
 		return out, nil
 	}
-	if err = c.mayLoad(name, err); err == nil {
+	if err = f.mayLoad(err); err == nil {
 		out, err = f.run(ctx, load)
 	}
 	if err != nil && !errors.Is(err, ErrAbsent) {

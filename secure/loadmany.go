@@ -28,7 +28,7 @@ func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx
 		fills[name] = c.startFill(name, c.ttl)
 		defer fills[name].release()
 	}
-	missing := append(getMany(ctx, c, b, out), b.loadable(c)...)
+	missing := append(getMany(ctx, c, b, out), b.loadable(c, fills)...)
 	names, byName := make([]string, len(missing)), make(map[string]string, len(missing))
 	for j, i := range missing {
 		names[j] = b.names[i]
@@ -59,11 +59,12 @@ func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx
 // loadable takes the keys back from the failed ones for which a load may go on:
 // those that the backend could not be asked for and, if the options say so,
 // those that failed authentication.
-func (b *batch) loadable(c *core) (indexes []int) {
+func (b *batch) loadable(c *core, fills map[string]*filling) (indexes []int) {
 	for i, key := range b.keys {
 		switch err := b.failed[key]; {
 		case errors.Is(err, ErrAuth) && c.recompute:
 		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrBackend):
+			fills[b.names[i]].outage = errors.Is(err, ErrUnavailable)
 			c.absorbed("load", b.names[i], err)
 		default:
 			continue
@@ -132,6 +133,8 @@ func (c *core) runMany(ctx context.Context, fills []*filling, load func(context.
 		}
 	}
 	if len(entries) > 0 {
+		ctx, cancel := fills[0].writing(ctx)
+		defer cancel()
 		for i, err := range c.putMany(ctx, entries) {
 			c.absorbed("store", entries[i].Key(), err)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/backends/cachekitio"
+	"github.com/cachekit-io/cachekit-go/backends/resilient"
 	"github.com/cachekit-io/cachekit-go/codec/interop"
 	"github.com/cachekit-io/cachekit-go/keys"
 )
@@ -106,6 +107,14 @@ type Options struct {
 	// background load refreshes it. If it is off, an entry past its TTL is a miss
 	// for GetOrLoad; Get and GetMany return it.
 	StaleWhileRevalidate Switch
+	// Reliability overrides the profile: whether the backend, whichever it is, is
+	// wrapped in package resilient (retries, circuit breaker, bound on concurrent
+	// calls). A backend that is a *resilient.Backend already is taken as it is.
+	Reliability Switch
+	// ReliabilityOptions are those of the wrapper; giving them is Reliability
+	// On. Nil takes its defaults. Changes of the circuit are logged beside
+	// OnStateChange.
+	ReliabilityOptions *resilient.Options
 	// OnTamper is what loads do about an entry that fails authentication.
 	OnTamper TamperPolicy
 
@@ -142,6 +151,7 @@ type settings struct {
 	maxValueBytes                                int
 	l1, l1Only, swr, serveStale                  bool
 	l1Bytes                                      int64
+	reliable                                     bool
 	recompute, plaintext, v2, randomNonces       bool
 	log                                          *slog.Logger
 }
@@ -162,7 +172,8 @@ func (p profile) settings(o *Options) (settings, error) {
 		l1:            !o.NoL1, l1Only: o.L1Only, l1Bytes: or(o.L1Bytes, DefaultL1Bytes),
 		serveStale: o.StaleWhileRevalidate == On || p.swr && o.StaleWhileRevalidate != Off,
 		recompute:  o.OnTamper == Recompute, plaintext: o.Plaintext, v2: o.InteropV2, randomNonces: o.RandomNonces,
-		log: or(o.Logger, slog.Default()),
+		reliable: o.ReliabilityOptions != nil || o.Reliability == On || p.reliable && o.Reliability != Off,
+		log:      or(o.Logger, slog.Default()),
 	}
 	s.swr = s.l1 && s.serveStale
 	if err := keys.CheckTenant(s.tenant); err != nil {
@@ -224,5 +235,5 @@ func (p profile) check(o *Options) error {
 	case p.ownBackend && o.L1Only:
 		return misconfigured("the %s profile is a service: use another profile with Options.L1Only", p.name)
 	}
-	return nil
+	return p.checkReliability(o)
 }

@@ -11,19 +11,22 @@ type profile struct {
 	name       string
 	ttl        time.Duration
 	swr        bool
+	reliable   bool // wraps its backend in package resilient
 	sealedOnly bool // refuses Options.Plaintext
 	ownBackend bool // refuses Options.Backend
 }
 
 var (
-	profileSecure     = profile{name: "secure", ttl: 600 * time.Second, swr: true, sealedOnly: true}
-	profileProduction = profile{name: "production", ttl: 600 * time.Second, swr: true}
+	profileSecure     = profile{name: "secure", ttl: 600 * time.Second, swr: true, reliable: true, sealedOnly: true}
+	profileProduction = profile{name: "production", ttl: 600 * time.Second, swr: true, reliable: true}
 	profileMinimal    = profile{name: "minimal", ttl: 300 * time.Second}
-	profileIO         = profile{name: "io", ttl: 3600 * time.Second, swr: true, ownBackend: true}
+	profileIO         = profile{name: "io", ttl: 3600 * time.Second, swr: true, reliable: true, ownBackend: true}
 )
 
 // New builds a cache of the secure profile: TTL 600 s, in-process layer on
-// (ciphertext only), stale-while-revalidate on, encryption not negotiable.
+// (ciphertext only), stale-while-revalidate on, encryption not negotiable. The
+// backend is wrapped in package resilient: retries, a circuit breaker, a bound
+// on concurrent calls.
 //
 // It needs a backend and a master key, both from opts or from the environment.
 // ctx bounds the construction alone. The error is ErrConfig, or ErrUnavailable
@@ -31,8 +34,11 @@ var (
 //
 // When the backend cannot be reached, Get, Set and Delete return
 // ErrUnavailable; GetOrLoad runs the loader, returns its value and reports the
-// outage to the logger. An entry that fails authentication is ErrAuth from
-// every one of them, and no loader runs, unless Options.OnTamper says so.
+// outage to the logger; what it loads then is not kept. Copies of the in-process
+// layer are served to the end of their lives. A backend that is back is used
+// again without a restart: at once, or a few seconds later if the circuit had
+// opened. An entry that fails authentication is ErrAuth from every one of them,
+// and no loader runs, unless Options.OnTamper says so.
 func New(ctx context.Context, opts *Options) (*Cache, error) {
 	return build(ctx, profileSecure, opts)
 }
@@ -43,8 +49,9 @@ func NewProduction(ctx context.Context, opts *Options) (*Cache, error) {
 	return build(ctx, profileProduction, opts)
 }
 
-// NewMinimal builds a cache with a TTL of 300 s and without
-// stale-while-revalidate. Options.Plaintext is allowed; unlike the minimal
+// NewMinimal builds a cache with a TTL of 300 s, without
+// stale-while-revalidate and without the reliability stack: a call that fails is
+// not retried, and each waits for a dead backend anew. Options.Plaintext is allowed; unlike the minimal
 // preset of the sister SDKs it encrypts unless told otherwise.
 func NewMinimal(ctx context.Context, opts *Options) (*Cache, error) {
 	return build(ctx, profileMinimal, opts)

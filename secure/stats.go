@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"github.com/cachekit-io/cachekit-go/backends/resilient"
 	"github.com/cachekit-io/cachekit-go/keys"
 	"github.com/cachekit-io/cachekit-go/l1"
 )
@@ -31,6 +32,9 @@ type Stats struct {
 	Loads, LoadFailures, RefreshFailures uint64
 	// Absorbed are backend failures that a load went on without.
 	Absorbed uint64
+	// Reliability is the state of the circuit, retries and refused calls; its
+	// State is 0 with Options.Reliability Off.
+	Reliability resilient.Stats
 	// AuthFailures are entries that failed authentication. Alert on any.
 	AuthFailures uint64
 	// Seals are entries sealed by this cache under the key that is current now.
@@ -71,6 +75,9 @@ func (c *Cache) Stats() Stats {
 	}
 	if k.l1 != nil {
 		s.L1 = k.l1.Stats()
+	}
+	if k.resilient != nil {
+		s.Reliability = k.resilient.Stats()
 	}
 	for _, u := range box.Use() {
 		s.Keys = append(s.Keys, KeyStats(u))

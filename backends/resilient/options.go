@@ -68,6 +68,12 @@ type Options struct {
 // errOptions refuses options that cannot be meant.
 var errOptions = errors.New("resilient: a value in Options is negative")
 
+// Validate returns an error if a value is negative; nil options are valid.
+func (o *Options) Validate() error {
+	_, err := o.resolve()
+	return err
+}
+
 // resolve returns a copy of o with every default filled in.
 func (o *Options) resolve() (Options, error) {
 	var v Options

@@ -1,0 +1,69 @@
+package secure
+
+import (
+	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/backends/cachekitio"
+	"github.com/cachekit-io/cachekit-go/backends/resilient"
+)
+
+// checkReliability refuses options that contradict each other.
+func (p profile) checkReliability(o *Options) error {
+	_, wrapped := o.Backend.(*resilient.Backend)
+	switch {
+	case o.Reliability > Off:
+		return misconfigured("Options.Reliability is neither On nor Off")
+	case o.Reliability == Off && o.ReliabilityOptions != nil:
+		return misconfigured("Options.ReliabilityOptions does nothing with Options.Reliability Off")
+	case o.L1Only && (o.Reliability == On || o.ReliabilityOptions != nil):
+		return misconfigured("Options.Reliability and ReliabilityOptions do nothing with Options.L1Only")
+	case wrapped && o.ReliabilityOptions != nil:
+		return misconfigured("Options.Backend is a resilient.Backend with options of its own: leave Options.ReliabilityOptions out")
+	}
+	if err := o.ReliabilityOptions.Validate(); err != nil {
+		return misconfigured("Options.ReliabilityOptions: %w", err)
+	}
+	return nil
+}
+
+// wrap puts the reliability stack around b, if the options want it and b does
+// not bring it along.
+func (c *core) wrap(b backends.Backend, o *resilient.Options) (backends.Backend, error) {
+	if r, ok := b.(*resilient.Backend); ok {
+		c.resilient = r
+		return b, nil
+	}
+	if !c.reliable {
+		return b, nil
+	}
+	var opts resilient.Options
+	if o != nil {
+		opts = *o
+	}
+	if io, ok := b.(*cachekitio.Backend); ok && opts.Attempts == 0 {
+		opts.Attempts = io.MaxRetries() + 1
+	}
+	theirs := opts.OnStateChange
+	opts.OnStateChange = func(from, to resilient.State) {
+		c.logCircuit(to)
+		if theirs != nil {
+			theirs(from, to)
+		}
+	}
+	r, err := resilient.New(b, &opts)
+	if err != nil {
+		return nil, misconfigured("Options.ReliabilityOptions: %w", err)
+	}
+	c.resilient = r
+	return r, nil
+}
+
+func (c *core) logCircuit(to resilient.State) {
+	switch to {
+	case resilient.Open:
+		c.log.Warn("cachekit: circuit opened, the backend is left alone for a while")
+	case resilient.HalfOpen:
+		c.log.Info("cachekit: circuit half-open, a few calls probe the backend")
+	case resilient.Closed:
+		c.log.Info("cachekit: circuit closed, the backend answers again")
+	}
+}
