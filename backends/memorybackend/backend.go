@@ -43,14 +43,15 @@ type Backend struct {
 }
 
 var (
-	_ backends.Backend     = (*Backend)(nil)
-	_ backends.Batcher     = (*Backend)(nil)
-	_ backends.EntryReader = (*Backend)(nil)
-	_ backends.TTLer       = (*Backend)(nil)
-	_ backends.Locker      = (*Backend)(nil)
-	_ backends.Scanner     = (*Backend)(nil)
-	_ backends.Swapper     = (*Backend)(nil)
-	_ backends.KeyRuler    = (*Backend)(nil)
+	_ backends.Backend      = (*Backend)(nil)
+	_ backends.Batcher      = (*Backend)(nil)
+	_ backends.EntryReader  = (*Backend)(nil)
+	_ backends.TTLer        = (*Backend)(nil)
+	_ backends.Locker       = (*Backend)(nil)
+	_ backends.Scanner      = (*Backend)(nil)
+	_ backends.Swapper      = (*Backend)(nil)
+	_ backends.BatchSwapper = (*Backend)(nil)
+	_ backends.KeyRuler     = (*Backend)(nil)
 )
 
 // New returns an empty storage. It panics if a size in opts is negative.

@@ -119,3 +119,12 @@ func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, 
 	}
 	return swapped, nil
 }
+
+// SwapMany implements [backends.BatchSwapper].
+func (b *Backend) SwapMany(ctx context.Context, items []backends.SwapItem) []backends.SwapResult {
+	out := make([]backends.SwapResult, len(items))
+	for i, it := range items {
+		out[i].Swapped, out[i].Err = b.Swap(ctx, it.Key, it.Old, it.New)
+	}
+	return out
+}
