@@ -41,8 +41,9 @@ type Backend struct {
 	reads    gather
 	doubts   doubts
 	closed   atomic.Bool
-	detached atomic.Bool // some connections are not watched
-	nodes    *adoption   // nil unless a Cluster client was passed in
+	detached atomic.Bool  // some connections are not watched
+	reloaded atomic.Int64 // when a failure last made a Cluster client reload its map, Unix time in ns
+	nodes    *adoption    // nil unless a Cluster client was passed in
 }
 
 var (

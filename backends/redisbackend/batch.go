@@ -40,7 +40,7 @@ func (b *Backend) getMany(ctx context.Context, keys []string, results []backends
 		case err != nil:
 			results[i].Err = err
 		case values[j].err != nil:
-			results[i].Err = fail(ctx, "get many", values[j].err)
+			results[i].Err = b.fail(ctx, "get many", values[j].err)
 		default:
 			results[i].Entry.Value = values[j].value
 		}
@@ -169,7 +169,7 @@ func (b *Backend) reportMany(ctx context.Context, op string, part []int, keys []
 			report(i, nil, err)
 			continue
 		}
-		failed := fail(ctx, op, cmds[j].Err())
+		failed := b.fail(ctx, op, cmds[j].Err())
 		if unknownOutcome(failed) {
 			doubtful = append(doubtful, keys[j])
 		}

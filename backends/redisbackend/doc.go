@@ -33,6 +33,14 @@
 // except as a Cluster redirects it, and a lock whose reply was lost, under the
 // same token.
 //
+// # Failover
+//
+// After a failover of a Cluster or by Sentinel the backend finds the new master
+// by itself; until then calls fail as an outage. A failure makes a Cluster client
+// ask for the map of slots, at most twice a second, because a dead master
+// redirects nobody and go-redis alone looks once a minute. What a master had
+// acknowledged and not replicated when it died is lost, as with any client.
+//
 // # Many callers
 //
 // From eight concurrent reads on, small reads are gathered and sent as pipelines,

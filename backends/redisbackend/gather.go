@@ -168,5 +168,5 @@ func (b *Backend) together(ctx context.Context, op, key string, ttl bool) (e bac
 	} else {
 		e.Value = value
 	}
-	return e, true, fail(ctx, op, err)
+	return e, true, b.fail(ctx, op, err)
 }

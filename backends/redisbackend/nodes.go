@@ -7,8 +7,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachekit-io/cachekit-go/backends"
 )
 
 // node is one of the servers that hold keys.
@@ -38,6 +41,24 @@ func (b *Backend) servers(ctx context.Context) ([]node, error) {
 	}
 	slices.SortFunc(all, func(x, y node) int { return cmp.Compare(x.addr, y.addr) })
 	return all, err
+}
+
+// reloadEvery is how often failures may make a Cluster client ask for the map of
+// slots again.
+const reloadEvery = 500 * time.Millisecond
+
+// fail is the function of that name, and has a Cluster client look for the new
+// owner of the slots of a node that does not serve them: a dead master redirects
+// nobody, and go-redis by itself looks once a minute.
+func (b *Backend) fail(ctx context.Context, op string, err error) error {
+	err = fail(ctx, op, err)
+	if c, ok := b.client.(*redis.ClusterClient); ok && (backends.IsOutage(err) || errors.Is(err, context.DeadlineExceeded)) {
+		now, last := time.Now().UnixNano(), b.reloaded.Load()
+		if now-last >= int64(reloadEvery) && b.reloaded.CompareAndSwap(last, now) {
+			c.ReloadState(ctx) // in the background
+		}
+	}
+	return err
 }
 
 // redirected reports whether err is a Cluster's word that the key lies

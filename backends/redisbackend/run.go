@@ -24,10 +24,10 @@ func do[T any](ctx context.Context, b *Backend, op string, f func(context.Contex
 	}
 	if ctx.Done() == nil {
 		v, err := f(ctx)
-		return v, fail(ctx, op, err)
+		return v, b.fail(ctx, op, err)
 	}
 	if err := b.nodes.adopt(ctx, b); err != nil {
-		return zero, fail(ctx, op, err)
+		return zero, b.fail(ctx, op, err)
 	}
 	if b.detached.Load() {
 		return detach(ctx, b, op, f)
@@ -35,7 +35,7 @@ func do[T any](ctx context.Context, b *Backend, op string, f func(context.Contex
 	c := b.watch.begin(ctx, b.timeout)
 	v, err := f(c)
 	b.watch.end(c)
-	return v, fail(ctx, op, err)
+	return v, b.fail(ctx, op, err)
 }
 
 // detach is do for a client whose connections are not all watched: f runs in a
@@ -54,10 +54,10 @@ func detach[T any](ctx context.Context, b *Backend, op string, f func(context.Co
 	}()
 	select {
 	case r := <-done:
-		return r.v, fail(ctx, op, r.err)
+		return r.v, b.fail(ctx, op, r.err)
 	case <-ctx.Done():
 		var zero T
-		return zero, ctx.Err()
+		return zero, b.fail(ctx, op, ctx.Err())
 	}
 }
 

@@ -52,7 +52,7 @@ func (b *Backend) swapMany(ctx context.Context, items []backends.SwapItem, valid
 		results[i] = backends.SwapResult{Err: err}
 		if c, ok := cmd.(*redis.Cmd); ok && err == nil {
 			n, err := c.Int64()
-			results[i].Swapped, results[i].Err = n > 0, fail(ctx, "swap many", err)
+			results[i].Swapped, results[i].Err = n > 0, b.fail(ctx, "swap many", err)
 		}
 	})
 }

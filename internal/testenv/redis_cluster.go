@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // slots is the number of hash slots of a Redis Cluster (Redis Cluster
@@ -43,22 +44,29 @@ func RedisCluster(t testing.TB, replicas int) *Cluster {
 	}
 	formed := fmt.Sprintf("cluster_known_nodes:%d\r\n", len(nodes))
 	all := func(facts ...string) func() bool {
-		return func() bool { return everyNode(nodes, facts) }
+		return func() bool { return everyNode(nodes, "INFO", facts) }
 	}
 	Poll(t, startLimit, "the cluster nodes to meet", all(formed))
+	var roles []string
 	for i, r := range c.Replicas {
-		r.Do("CLUSTER", "REPLICATE", c.Masters[i%masters].Do("CLUSTER", "MYID"))
+		master := c.Masters[i%masters].Do("CLUSTER", "MYID")
+		r.Do("CLUSTER", "REPLICATE", master)
+		roles = append(roles, fmt.Sprintf("slave %v ", master))
 	}
 	Poll(t, startLimit, "the cluster to be up", all(formed, "cluster_state:ok\r\n"))
+	// A master that has not heard of a replica's role gives it no vote.
+	Poll(t, startLimit, "every node to know the replicas", func() bool { return everyNode(nodes, "NODES", roles) })
 	for _, r := range c.Replicas {
 		waitReplica(t, r)
 	}
 	return c
 }
 
-func everyNode(nodes []*RedisServer, facts []string) bool {
+// everyNode reports whether what each node answers to a subcommand of CLUSTER
+// has all facts.
+func everyNode(nodes []*RedisServer, subcommand string, facts []string) bool {
 	for _, n := range nodes {
-		info, err := n.try("CLUSTER", "INFO")
+		info, err := n.try("CLUSTER", subcommand)
 		if err != nil {
 			return false
 		}
@@ -95,4 +103,22 @@ func addrs(nodes []*RedisServer) []string {
 		a[i] = n.Addr()
 	}
 	return a
+}
+
+// Failover promotes Replicas[i] in agreement with its master (CLUSTER FAILOVER):
+// Redis loses nothing then.
+func (c *Cluster) Failover(i int) {
+	r := c.Replicas[i]
+	r.t.Helper()
+	promoted := func() bool {
+		info, err := r.try("INFO", "replication")
+		return err == nil && strings.Contains(fmt.Sprint(info), "role:master\r\n")
+	}
+	for range 3 { // Redis gives an attempt up after 5 s
+		r.Do("CLUSTER", "FAILOVER")
+		if poll(6*time.Second, promoted) {
+			return
+		}
+	}
+	r.t.Fatalf("the replica does not take over; its log ends with:\n%s", r.Process().Log())
 }
