@@ -3,6 +3,7 @@
 # make fuzz     every fuzz target for FUZZTIME
 # make bench    benchmarks beside the bare libraries and the peers
 # make vectors  verify the embedded test vectors
+# make conformance  every backend's suite, and docs/conformance.md from it
 # make interop  live tests against cachekit-rs (its cargo build takes minutes)
 
 GO ?= go
@@ -11,7 +12,7 @@ FUZZTIME ?= 10s
 BENCHTIME ?= 1s
 TESTFLAGS ?=
 
-.PHONY: test tools lint fuzz bench vectors interop examples
+.PHONY: test conformance tools lint fuzz bench vectors interop examples
 
 test: tools
 	$(GO) test $(TESTFLAGS) ./...
@@ -33,6 +34,11 @@ bench: tools
 
 vectors:
 	$(GO) test -count=1 -v ./testvectors
+
+conformance: tools
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	CACHEKIT_CONFORMANCE_DIR=$$dir $(GO) test -count=1 $(TESTFLAGS) -run "$$($(GO) run ./internal/conformance)" ./backends/... && \
+	$(GO) run ./internal/conformance "$$dir" docs/conformance.md
 
 interop: tools
 	$(GO) test -count=1 -tags interop $(TESTFLAGS) ./internal/peers/...

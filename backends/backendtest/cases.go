@@ -13,7 +13,7 @@ type Case struct {
 	// Rule is what is checked; it is printed with every failure.
 	Rule string
 	// Needs names the capabilities and means without which the case does not
-	// apply, as in Harness.Want and Harness.Without.
+	// apply, as in Harness.Want and Harness.Without, or "MaxValue".
 	Needs []string
 
 	// once is set where a second run with another kind of context tells
@@ -26,10 +26,6 @@ type Case struct {
 func Cases() []Case {
 	return slices.Concat(valueCases(), ttlCases(), keyCases(), concurrencyCases(), contextCases(),
 		lateWriteCases(), lifecycleCases(), batchCases(), entryCases(), lockCases(), scanCases(), swapCases())
-}
-
-func (c Case) applies(has []string) bool {
-	return !slices.ContainsFunc(c.Needs, func(name string) bool { return !slices.Contains(has, name) })
 }
 
 // Run runs the case. Most run twice, with a context that can end and with one

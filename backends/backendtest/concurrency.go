@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -142,6 +143,16 @@ func lifecycleCases() []Case {
 				t.cleanText("a detail of Health", k+"="+v)
 			}
 		}},
+		{Name: "HealthFailed", Rule: "a Health that fails is not OK, and says why, how long it took and what kind of storage it is", run: func(t *probe) {
+			b := t.backend()
+			over, cancel := context.WithCancel(t.ctx)
+			cancel()
+			t.unhealthy("Health after its context ended", b.Health(over), context.Canceled)
+			if err := b.Close(); err != nil {
+				t.Errorf("Close = %v", err)
+			}
+			t.unhealthy("Health of a closed backend", b.Health(t.ctx), backends.ErrClosed)
+		}},
 		{Name: "Outage", Rule: "when the server is gone, every call is a *backends.Error of kind Transient or Timeout (a wrapper may refuse further ones: CircuitOpen), and Health is not OK", Needs: []string{"Kill"}, run: func(t *probe) {
 			s := t.open()
 			t.set(s.Backend, key("k"), payload("v", 10), hour)
@@ -149,11 +160,19 @@ func lifecycleCases() []Case {
 			for _, op := range operations(s.Backend) {
 				t.outage(s.Backend, op.name, t.within(outageLimit, op.name, func() error { return op.call(t.ctx, key("k")) }))
 			}
-			if h := s.Backend.Health(t.ctx); h.OK || h.Err == nil || h.BackendType == "" {
-				t.Errorf("Health = OK %t, Err %v", h.OK, h.Err)
+			if h := s.Backend.Health(t.ctx); h.OK || h.Err == nil || h.Latency <= 0 || h.BackendType == "" {
+				t.Errorf("Health = OK %t, Err %v, Latency %v, BackendType %q", h.OK, h.Err, h.Latency, h.BackendType)
 			}
 		}},
 	}
+}
+
+func (t *probe) unhealthy(what string, h backends.Health, class error) {
+	t.Helper()
+	if h.OK || h.Latency <= 0 || h.BackendType == "" {
+		t.Errorf("%s = OK %t, Latency %v, BackendType %q", what, h.OK, h.Latency, h.BackendType)
+	}
+	t.failed(what, h.Err, class)
 }
 
 func (t *probe) outage(b backends.Backend, what string, err error) {

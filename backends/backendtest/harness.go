@@ -80,11 +80,19 @@ type Subject struct {
 // Run runs every case that applies to h, each as a subtest.
 func Run(t *testing.T, h Harness) {
 	has := h.check(t)
+	r := newRecord(t, h, has)
 	for _, c := range Cases() {
-		if c.applies(has) {
-			t.Run(c.Name, func(t *testing.T) { c.Run(t, h) })
+		if lacks := c.lacks(has); len(lacks) > 0 {
+			r.Cases[c.Name] = Outcome{Lacks: lacks}
+			continue
+		}
+		ran := false
+		passed := t.Run(c.Name, func(t *testing.T) { ran = true; c.Run(t, h) })
+		if ran {
+			r.Cases[c.Name] = Outcome{Passed: passed}
 		}
 	}
+	r.write(t)
 }
 
 // check fails if h is incomplete, and returns the names of what it offers.
@@ -123,6 +131,9 @@ func (h Harness) check(t *testing.T) []string {
 			t.Errorf("backendtest: Harness.Without[%q] excuses what is there, or gives no reason", name)
 		}
 	}
+	if h.MaxValue > 0 {
+		has = append(has, "MaxValue")
+	}
 	for name := range h.Without {
 		if _, ok := means[name]; !ok {
 			t.Errorf("backendtest: Harness.Without has the unknown name %q", name)
@@ -134,21 +145,22 @@ func (h Harness) check(t *testing.T) []string {
 // can reports whether the storage is not excused from name.
 func (h Harness) can(name string) bool { return h.Without[name] == "" }
 
+// Capabilities returns the names that Harness.Want knows.
+func Capabilities() []string {
+	return []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "KeyRuler"}
+}
+
 func capabilityNames(b backends.Backend) []string {
 	c := backends.CapabilitiesOf(b)
+	there := []bool{
+		c.Batcher != nil, c.EntryReader != nil, c.TTLer != nil, c.Locker != nil,
+		c.Scanner != nil, c.Swapper != nil, c.BatchSwapper != nil, c.KeyRuler != nil,
+	}
 	var names []string
-	add := func(name string, ok bool) {
-		if ok {
+	for i, name := range Capabilities() {
+		if there[i] {
 			names = append(names, name)
 		}
 	}
-	add("Batcher", c.Batcher != nil)
-	add("EntryReader", c.EntryReader != nil)
-	add("TTLer", c.TTLer != nil)
-	add("Locker", c.Locker != nil)
-	add("Scanner", c.Scanner != nil)
-	add("Swapper", c.Swapper != nil)
-	add("BatchSwapper", c.BatchSwapper != nil)
-	add("KeyRuler", c.KeyRuler != nil)
 	return names
 }
