@@ -17,12 +17,9 @@ import (
 // requests are still being sent.
 const maxBatch = 1000
 
-// outcome is what became of one key of a batch.
-type outcome struct {
-	known bool // false: the error of the whole request holds
-	err   error
-	value []byte
-}
+// errUnknown stands for a key of a batch that has no answer of its own: the
+// error of the whole request holds.
+var errUnknown = errors.New("memcachedbackend: no answer")
 
 // GetMany implements [backends.Batcher] with gomemcache's GetMulti on every
 // server that holds some of the keys, at the same time. TTLs are unknown.
@@ -30,15 +27,16 @@ func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResu
 	results := make([]backends.GetResult, len(keys))
 	batch{b, ctx, "get many", len(keys), false,
 		func(i int) (string, error) { return keys[i], rules.Check(keys[i]) },
-		func(i int, o outcome) {
-			results[i] = backends.GetResult{Entry: backends.Entry{Value: o.value}, Err: o.err}
-		},
-		func(se *session, of []int) ([]outcome, error) {
-			wanted := make([]string, len(of))
-			for j, i := range of {
-				wanted[j] = keys[i]
+		func(i int, err error) { results[i].Err = err },
+		func(se *session, of []int) ([]error, error) {
+			wanted := keys
+			if len(of) < len(keys) {
+				wanted = make([]string, len(of))
+				for j, i := range of {
+					wanted[j] = keys[i]
+				}
 			}
-			return se.getMany(wanted, b.opts.MaxValueBytes)
+			return se.getMany(wanted, b.opts.MaxValueBytes, func(j int, value []byte) { results[of[j]].Entry.Value = value })
 		}}.run()
 	return results
 }
@@ -50,8 +48,8 @@ func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
 		func(i int) (string, error) {
 			return items[i].Key, b.checkItem("set many", items[i].Key, items[i].Value, items[i].TTL)
 		},
-		func(i int, o outcome) { errs[i] = o.err },
-		func(se *session, of []int) ([]outcome, error) {
+		func(i int, err error) { errs[i] = err },
+		func(se *session, of []int) ([]error, error) {
 			return se.pipeline(len(of), "STORED", func(j int, head []byte) (_, body []byte) {
 				it := &items[of[j]]
 				head = append(append(append(head, "set "...), it.Key...), " 0 "...)
@@ -67,8 +65,8 @@ func (b *Backend) DeleteMany(ctx context.Context, keys []string) []backends.Dele
 	results := make([]backends.DeleteResult, len(keys))
 	batch{b, ctx, "delete many", len(keys), true,
 		func(i int) (string, error) { return keys[i], rules.Check(keys[i]) },
-		func(i int, o outcome) { results[i].Existed, results[i].Err = existed(struct{}{}, o.err) },
-		func(se *session, of []int) ([]outcome, error) {
+		func(i int, err error) { results[i].Existed, results[i].Err = existed(struct{}{}, err) },
+		func(se *session, of []int) ([]error, error) {
 			return se.pipeline(len(of), "DELETED", func(j int, head []byte) (_, body []byte) {
 				return append(append(append(head, "delete "...), keys[of[j]]...), "\r\n"...), nil
 			})
@@ -84,8 +82,9 @@ type batch struct {
 	n      int
 	writes bool
 	check  func(i int) (key string, err error)
-	report func(i int, o outcome)
-	send   func(se *session, of []int) ([]outcome, error)
+	report func(i int, err error)
+	// send returns the error of each key, or errUnknown, and that of the request.
+	send func(se *session, of []int) ([]error, error)
 }
 
 // part is the share of one server in a batch, as indices.
@@ -113,12 +112,12 @@ func (t batch) split() (parts []part) {
 	for i := range t.n {
 		key, err := t.check(i)
 		if err != nil {
-			t.report(i, outcome{err: err})
+			t.report(i, err)
 			continue
 		}
 		s, err := t.b.server(key)
 		if err != nil {
-			t.report(i, outcome{err: fail(t.ctx, t.op, err)})
+			t.report(i, fail(t.ctx, t.op, err))
 			continue
 		}
 		j := 0 // servers are few
@@ -137,27 +136,26 @@ func (t batch) split() (parts []part) {
 func (t batch) serve(p part) {
 	for start := 0; start < len(p.of); start += maxBatch {
 		of := p.of[start:min(start+maxBatch, len(p.of))]
-		outcomes, doubtful, err := t.ask(p.server, of)
+		errs, doubtful, err := t.ask(p.server, of)
 		for j, i := range of {
-			o := outcome{err: err}
-			if j < len(outcomes) && outcomes[j].known {
-				o = outcomes[j]
+			one := err
+			if j < len(errs) && errs[j] != errUnknown {
+				one = errs[j]
 			} else if doubtful && t.writes {
 				t.b.doubts.add(t.key(i))
 			}
-			o.err = fail(t.ctx, t.op, o.err)
-			t.report(i, o)
+			t.report(i, fail(t.ctx, t.op, one))
 		}
 	}
 }
 
-func (t batch) ask(s *server, of []int) (outcomes []outcome, doubtful bool, err error) {
+func (t batch) ask(s *server, of []int) (errs []error, doubtful bool, err error) {
 	if t.writes {
 		if err := t.b.settle(t.ctx, s, len(of), func(j int) string { return t.key(of[j]) }); err != nil {
 			return nil, false, err
 		}
 	}
-	return run(t.ctx, t.b, s, func(se *session) ([]outcome, error) { return t.send(se, of) })
+	return run(t.ctx, t.b, s, func(se *session) ([]error, error) { return t.send(se, of) })
 }
 
 func (t batch) key(i int) string {
@@ -165,32 +163,37 @@ func (t batch) key(i int) string {
 	return key
 }
 
-// getMany reads several items. What came before a failure is known.
-func (se *session) getMany(keys []string, limit int) ([]outcome, error) {
+// getMany reads several items and hands out their values. What came before a
+// failure is known.
+func (se *session) getMany(keys []string, limit int, hand func(j int, value []byte)) ([]error, error) {
 	se.expect(values, len(keys), limit)
 	found, err := se.client.GetMulti(keys)
 	err = se.why(err)
-	outcomes := make([]outcome, len(keys))
 	matched := 0
+	errs := make([]error, len(keys))
 	for j, key := range keys {
 		it := found[key]
 		switch {
 		case it == nil && err == nil:
-			outcomes[j] = outcome{known: true, err: backends.ErrNotFound}
+			errs[j] = backends.ErrNotFound
 		case it == nil:
+			errs[j] = errUnknown
 		case it.Key == "": // handed out already
-			outcomes[j] = outcome{known: true, value: bytes.Clone(it.Value)}
+			hand(j, bytes.Clone(it.Value))
 		default:
-			outcomes[j] = outcome{known: true, value: it.Value}
+			hand(j, it.Value)
 			it.Key = ""
 			matched++
 		}
 	}
-	if matched != len(found) { // keys that nobody asked for
-		se.spoilt = true
-		return nil, errReply
+	if matched == len(found) {
+		return errs, err
 	}
-	return outcomes, err
+	for j := range keys { // the server gave keys that nobody asked for
+		hand(j, nil)
+	}
+	se.spoilt = true
+	return nil, errReply
 }
 
 // Over TLS a pipeline goes in groups that fit into one record and into the
@@ -204,9 +207,12 @@ const (
 
 // pipeline sends n commands before it reads their answers, one line each.
 // command appends the i-th to head and may name a body that follows it.
-func (se *session) pipeline(n int, success string, command func(i int, head []byte) (_, body []byte)) ([]outcome, error) {
+func (se *session) pipeline(n int, success string, command func(i int, head []byte) (_, body []byte)) ([]error, error) {
 	w := se.ask()
-	outcomes := make([]outcome, n)
+	errs := make([]error, n)
+	for i := range errs {
+		errs[i] = errUnknown
+	}
 	head := make([]byte, 0, 300)
 	var err error
 	waiting := 0 // the first command that has no answer yet
@@ -214,7 +220,7 @@ func (se *session) pipeline(n int, success string, command func(i int, head []by
 		var body []byte
 		head, body = command(i, head[:0])
 		if full := i-waiting >= groupCommands || w.Buffered()+len(head)+len(body) > groupBytes; se.opaque && full && i > waiting {
-			err = se.answers(outcomes[waiting:i], success)
+			err = se.answers(errs[waiting:i], success)
 			waiting = i
 		}
 		_, _ = w.Write(head)
@@ -224,30 +230,30 @@ func (se *session) pipeline(n int, success string, command func(i int, head []by
 		}
 	}
 	if err == nil {
-		err = se.answers(outcomes[waiting:], success)
+		err = se.answers(errs[waiting:], success)
 	}
 	se.answered(err)
-	return outcomes, err
+	return errs, err
 }
 
 // answers sends what is buffered and reads its answers. A SERVER_ERROR concerns its own
 // command alone; after any other surprise nothing can be said of the rest.
-func (se *session) answers(outcomes []outcome, success string) error {
+func (se *session) answers(errs []error, success string) error {
 	if err := se.w.Flush(); err != nil {
 		return err
 	}
-	for i := range outcomes {
+	for i := range errs {
 		text, err := se.readLine()
 		var refused *ServerError
 		switch {
 		case errors.As(err, &refused) && refused.Code == "SERVER_ERROR":
-			outcomes[i] = outcome{known: true, err: err}
+			errs[i] = err
 		case err != nil:
 			return err
 		case string(text) == success:
-			outcomes[i].known = true
+			errs[i] = nil
 		case string(text) == "NOT_FOUND":
-			outcomes[i] = outcome{known: true, err: memcache.ErrCacheMiss}
+			errs[i] = memcache.ErrCacheMiss
 		default:
 			return errReply
 		}
