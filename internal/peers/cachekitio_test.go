@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -132,6 +133,29 @@ func TestServerKeepsWhatPythonSends(t *testing.T) {
 	sent := s.Requests()
 	if !slices.ContainsFunc(sent, func(r iotest.Request) bool { return r.Method == "PUT" && r.Key == "a:b.c_d-e" }) {
 		t.Error("the requests do not show the key")
+	}
+}
+
+// TestPythonCachekitIOKeys: a key that the service cannot hold arrives there as one
+// key and is refused, or is not sent at all; none reaches another route.
+func TestPythonCachekitIOKeys(t *testing.T) {
+	s, env := service(t)
+	store := openStore(t, peers.Python(t, env...), peers.PythonStore{APIKey: s.APIKey()})
+	for _, key := range []string{"a/b", "../../admin", "x/../../health", "k?x=1#f", "a b", "100%", "%2e%2e", "a..b", "café", strings.Repeat("k", 401), "ns:a.b:c"} {
+		before := len(s.Requests())
+		var refusal *peers.Error
+		if err := store.RawSet(key, []byte("x"), 0); !errors.As(err, &refusal) {
+			t.Errorf("%q: %v, want a refusal", key, err)
+		}
+		if sent := s.Requests()[before:]; len(sent) != 1 || sent[0].Endpoint != "value" || sent[0].Key != key {
+			t.Errorf("%q arrives as %+v", key, sent)
+		}
+	}
+	for _, key := range []string{".", "..", "health", "ttl", "lock"} {
+		before := len(s.Requests())
+		if err := store.RawSet(key, []byte("x"), 0); err == nil || len(s.Requests()) != before {
+			t.Errorf("%q: %v, and %d requests", key, err, len(s.Requests())-before)
+		}
 	}
 }
 
