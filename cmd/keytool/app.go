@@ -130,7 +130,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON document as the result")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
-	root.AddCommand(a.generate(), a.fingerprint(), a.audit(), a.reencrypt(), a.inspect(), a.doctor(), a.vectors(), a.version())
+	root.AddCommand(a.generate(), a.fingerprint(), a.keyringGroup(), a.rotate(), a.audit(), a.reencrypt(), a.inspect(), a.doctor(), a.vectors(), a.version())
 	return root
 }
 
