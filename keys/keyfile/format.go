@@ -195,7 +195,10 @@ func parseDocument(text []byte, kind string) (*Document, error) {
 	if d.handle, err = readKeyset(in.Keyset); err != nil {
 		return nil, err
 	}
-	return d, d.validate()
+	if err := d.validate(); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // strict decodes one JSON object: no unknown and no repeated names, nothing
