@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,8 @@ type core struct {
 	flights   *flight.Group[loaded]
 	hide      keys.NameSecret
 	counts    counters
-	owned     io.Closer // the backend, if the cache opened it
+	releases  sync.WaitGroup // locks that are given back
+	owned     io.Closer      // the backend, if the cache opened it
 	unmeter   func()
 	closed    atomic.Bool
 	unfollow  func() // ends following the keyring's source, if it is followed
@@ -62,6 +64,12 @@ func build(ctx context.Context, p profile, opts *Options) (*Cache, error) {
 		if r.owned {
 			c.owned = c.store
 		}
+		if c.fillLock, err = c.locks(opts.FillLock); err != nil {
+			if r.owned {
+				_ = c.owned.Close()
+			}
+			return nil, err
+		}
 	}
 	if s.l1 {
 		c.l1 = l1.New(localSize, &l1.Options{MaxBytes: s.l1Bytes})
@@ -83,6 +91,7 @@ func (c *core) close() error {
 		c.unfollow()
 	}
 	c.flights.Close()
+	c.releases.Wait()
 	if c.l1 != nil {
 		c.l1.Close()
 	}

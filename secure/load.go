@@ -60,16 +60,45 @@ func (c *core) getOrLoad(ctx context.Context, name string, dst any, ttl time.Dur
 func (c *core) fill(ctx context.Context, name string, ttl time.Duration, load produce) (out loaded, err error) {
 	f := c.startFill(name, ttl)
 	defer f.release()
-	found, err := c.fetch(ctx, name, ttl, true, func(e store.Fetched) (sealed envelope.Sealed, err error) {
-		out.stale = e.Stale
-		out.doc, sealed, err = c.openDoc(e.Received)
-		return sealed, err
-	})
-	if found && (!out.stale || c.serveStale) {
+	read := f.reader(ctx)
+	out, found, err := read()
+	switch {
+	case found:
 		return out, nil
+	case err == nil:
+		return f.lock(ctx, read, load)
 	}
 	if err := f.mayLoad(err); err != nil {
 		return loaded{}, err
+	}
+	return f.run(ctx, load)
+}
+
+// reader reads the entry through the in-process layer's eyes, as often as it is
+// called.
+func (f *filling) reader(ctx context.Context) reader {
+	c := f.core
+	return func() (out loaded, found bool, err error) {
+		found, err = c.fetch(ctx, f.name, f.ttl, true, func(e store.Fetched) (sealed envelope.Sealed, err error) {
+			out.stale = e.Stale
+			out.doc, sealed, err = c.openDoc(e.Received)
+			return sealed, err
+		})
+		return out, found && (!out.stale || c.serveStale), err
+	}
+}
+
+// lock runs the load of an entry that the backend does not have, in one process
+// of all where it has locks.
+func (f *filling) lock(ctx context.Context, read reader, load produce) (loaded, error) {
+	if f.core.fillLock {
+		out, found, release, err := f.lead(ctx, read)
+		if found || err != nil {
+			return out, err
+		}
+		if release != nil {
+			defer release()
+		}
 	}
 	return f.run(ctx, load)
 }
@@ -126,11 +155,25 @@ func (c *core) renew(ctx context.Context, name string, ttl time.Duration, served
 	f := c.startFill(name, ttl)
 	defer f.release()
 	out, fresh, err := c.refreshed(ctx, name, ttl, servedStale)
-	if fresh {
-		return out, nil
+	if !fresh && err == nil && out.doc != nil && !servedStale && c.fillLock {
+		release, lerr := f.lease(ctx)
+		switch {
+		case errors.Is(lerr, backends.ErrLocked):
+			return out, nil // another process refreshes it; nobody has to wait
+		case lerr == nil:
+			defer release()
+			out, fresh, err = c.refreshed(ctx, name, ttl, servedStale)
+		}
 	}
-	if err = f.mayLoad(err); err == nil {
-		out, err = f.run(ctx, load)
+	switch missed := err == nil && out.doc == nil && !servedStale; {
+	case fresh:
+		return out, nil
+	case missed:
+		out, err = f.lock(ctx, f.reader(ctx), load)
+	default:
+		if err = f.mayLoad(err); err == nil {
+			out, err = f.run(ctx, load)
+		}
 	}
 	if err != nil && !errors.Is(err, ErrAbsent) {
 		c.failedRefresh(name, err)

@@ -107,6 +107,14 @@ type Options struct {
 	// background load refreshes it. If it is off, an entry past its TTL is a miss
 	// for GetOrLoad; Get and GetMany return it.
 	StaleWhileRevalidate Switch
+	// FillLock says whether a load of GetOrLoad or Func takes the lock of its key
+	// where the backend has locks, so that of all processes one loads: On unless
+	// it is Off. Others wait for its value, for 10 s at most, and load then
+	// themselves; a background refresh leaves it to the one at once. The lock ends
+	// after 5 s, also if its owner died: a load that takes longer may run in
+	// several processes. The locks are those of
+	// the sister SDKs ("<key>:lock"); GetOrLoadMany takes none.
+	FillLock Switch
 	// Reliability overrides the profile: whether the backend, whichever it is, is
 	// wrapped in package resilient (retries, circuit breaker, bound on concurrent
 	// calls). A backend that is a *resilient.Backend already is taken as it is.
@@ -151,7 +159,7 @@ type settings struct {
 	maxValueBytes                                int
 	l1, l1Only, swr, serveStale                  bool
 	l1Bytes                                      int64
-	reliable                                     bool
+	reliable, fillLock                           bool
 	recompute, plaintext, v2, randomNonces       bool
 	log                                          *slog.Logger
 }
@@ -234,6 +242,9 @@ func (p profile) check(o *Options) error {
 		return misconfigured("the %s profile builds its own backend: leave Options.Backend out", p.name)
 	case p.ownBackend && o.L1Only:
 		return misconfigured("the %s profile is a service: use another profile with Options.L1Only", p.name)
+	}
+	if o.FillLock > Off || o.L1Only && o.FillLock == On {
+		return misconfigured("Options.FillLock is neither On nor Off, or On with Options.L1Only")
 	}
 	return p.checkReliability(o)
 }

@@ -57,6 +57,14 @@ func (c *core) wrap(b backends.Backend, o *resilient.Options) (backends.Backend,
 	return r, nil
 }
 
+// locks says whether loads take locks.
+func (c *core) locks(s Switch) (bool, error) {
+	if s == On && !c.store.CanLock() {
+		return false, misconfigured("Options.FillLock is On, but the backend has no locks")
+	}
+	return s != Off && c.store.CanLock(), nil
+}
+
 func (c *core) logCircuit(to resilient.State) {
 	switch to {
 	case resilient.Open:

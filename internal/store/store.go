@@ -128,6 +128,9 @@ func (s *Store) Exists(ctx context.Context, key string) (bool, error) {
 	return s.backend.Exists(ctx, key)
 }
 
+// CanLock reports whether the backend has locks.
+func (s *Store) CanLock() bool { return s.caps.Locker != nil }
+
 // releaseTimeout bounds the release of a lease, which outlives the call that it
 // was taken for.
 const releaseTimeout = 5 * time.Second

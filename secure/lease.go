@@ -1,0 +1,87 @@
+package secure
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+)
+
+const (
+	// fillLease is how long a process may load an entry for all others:
+	// cachekit-rs's lease (flight.rs).
+	fillLease = 5 * time.Second
+	// fillWait is how long they wait for it. It covers a process that died (they
+	// wait for its lease alone: one of them takes over at its end), the load of
+	// the one that took over, and cachekit-py's lease of 10 s (cache_handler.py).
+	fillWait = 10 * time.Second
+	// A waiter looks for the value after firstPoll, then less and less often.
+	firstPoll   = 10 * time.Millisecond
+	longestPoll = 100 * time.Millisecond
+)
+
+// reader reads the entry that a load is to fill; found says that it needs no
+// load.
+type reader func() (out loaded, found bool, err error)
+
+// lead returns once this process may load the entry, for all processes if they
+// take the lock of the key too (the sister SDKs do), or has read what another
+// one loaded. It waits for fillWait at most and then lets the load run beside
+// the other; if locks fail, at once. The caller calls release, if it is not nil.
+// No value depends on the lock: it saves loads.
+func (f *filling) lead(ctx context.Context, read reader) (out loaded, found bool, release func(), err error) {
+	until := time.Now().Add(fillWait)
+	for pause := firstPoll; ; pause = min(pause*3/2, longestPoll) {
+		release, err = f.lease(ctx)
+		locked := errors.Is(err, backends.ErrLocked)
+		if err != nil && !locked {
+			return loaded{}, false, nil, ctx.Err()
+		}
+		// The last owner may have stored the value since this process missed it.
+		out, found, err = read()
+		failed := err != nil
+		if err = f.mayLoad(err); found || err != nil {
+			if release != nil {
+				release()
+			}
+			return out, found, nil, err
+		}
+		if failed || !locked || !time.Now().Before(until) {
+			return loaded{}, false, release, nil
+		}
+		if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
+			return loaded{}, false, nil, err
+		}
+	}
+}
+
+// lease tries once to take the lock of the key; release gives it back in the
+// background. The error is backends.ErrLocked, or what the load has to do
+// without a lock for.
+func (f *filling) lease(ctx context.Context) (release func(), err error) {
+	c := f.core
+	unlock, err := c.store.Lease(ctx, f.name, fillLease)
+	switch {
+	case err == nil:
+		return func() { c.releases.Go(unlock) }, nil
+	case !errors.Is(err, backends.ErrLocked) && ctx.Err() == nil:
+		f.outage = f.outage || backends.IsOutage(err)
+		c.counts.absorbed.Add(1)
+		c.log.Warn("cachekit: load went on without its lock", "entry", c.label(f.name), "error", classify(err))
+	}
+	return nil, err
+}
+
+// sleep waits for d, or returns the context's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
