@@ -51,6 +51,14 @@ func TestHTTP(t *testing.T) {
 	wants(t, goRun(t, "./http", "CACHEKIT_HTTP_URL=http://"+testenv.Nginx(t, nil).Addr()+"/{key}"))
 }
 
+func TestIO(t *testing.T) {
+	out := goRun(t, "./io")
+	wants(t, out)
+	if !strings.Contains(out, "served   yesterday's report\n") || !strings.HasPrefix(out[strings.LastIndex(out, "served"):], "served   today's report\n") {
+		t.Errorf("the stale entry is not served, or not loaded anew:\n%s", out)
+	}
+}
+
 func TestCustomBackend(t *testing.T) {
 	out := goRun(t, "./custombackend")
 	for _, want := range []string{"read     Ada Lovelace (found: true)", "refused  secure: set entry"} {

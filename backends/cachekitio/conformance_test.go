@@ -1,16 +1,33 @@
 package cachekitio_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/backends/backendtest"
 	"github.com/cachekit-io/cachekit-go/backends/cachekitio"
+	"github.com/cachekit-io/cachekit-go/backends/cachekitio/iotest"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 )
 
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { conforms(t, func(*iotest.Server) {}) }
+
+// Rule: a server that is slow and wants its connections to be left all the time
+// shows in nothing but time.
+func TestConformanceOnARestlessServer(t *testing.T) {
+	conforms(t, func(s *iotest.Server) {
+		var n atomic.Int64
+		every := func(k int64) func(iotest.Request) bool {
+			return func(iotest.Request) bool { return n.Add(1)%k == 0 }
+		}
+		s.Inject(iotest.Fault{Kind: iotest.GoAwayAfter, Match: every(101)})
+		s.Inject(iotest.Fault{Kind: iotest.Delay, Delay: 2 * time.Millisecond, Match: every(11)})
+	})
+}
+
+func conforms(t *testing.T, disturb func(*iotest.Server)) {
 	backendtest.Run(t, backendtest.Harness{
 		Want:        []string{"EntryReader", "TTLer", "Locker", "KeyRuler"},
 		Granularity: time.Second,
@@ -27,6 +44,7 @@ func TestConformance(t *testing.T) {
 		Open: func(tb testing.TB) backendtest.Subject {
 			s := serve(tb, nil)
 			p := testenv.Proxy(tb, s.Addr())
+			disturb(s)
 			b := open(tb, options(s, func(o *cachekitio.Options) { o.DialContext = through(p) }))
 			return backendtest.Subject{
 				Backend: b,

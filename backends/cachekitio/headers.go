@@ -71,10 +71,14 @@ func newStatic(key APIKey) static {
 
 // headers are those of one request.
 func (b *Backend) headers() http.Header {
-	h := make(http.Header, 12)
+	sum, metered := b.meters.sum()
+	size := 8 // what a map holds in one piece, and enough without counters
+	if metered {
+		size = 12
+	}
+	h := make(http.Header, size)
 	h["Authorization"], h["User-Agent"] = b.static.authorization(), b.static.userAgent
 	h[sessionHeader], h[sessionStartHeader] = b.static.session, b.static.start
-	sum, metered := b.meters.sum()
 	if !metered || !sum.L1 {
 		h[statusHeader] = statusDisabled
 	} else {
