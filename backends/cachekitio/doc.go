@@ -19,17 +19,18 @@
 // # Connection
 //
 // All calls share one HTTP/2 connection. Pings notice a dead one, and calls
-// succeed again within 2 s. Only https is spoken; redirects are never followed; private
-// and loopback addresses are refused in the URL and after name resolution; no
-// proxy of the environment is used. Answers are bounded before memory is
+// succeed again within 2 s. Only https is spoken; redirects are never followed;
+// private and loopback addresses are refused in the URL and after name
+// resolution; no proxy of the environment is used. Answers are bounded before memory is
 // allocated for them. A server without HTTP/2 is spoken to in HTTP/1.1.
 //
 // A call ends within 100 ms of the end of its context. A write that is given up
-// never lands later, unless the server process has read it by then: see the
-// limits in package documentation of internal/guard. The connection is kept if a
-// ping shows that the server has read everything; otherwise it is reset, and
-// other calls on it fail as Transient, but for reads, which are sent once more.
-// Nothing else is sent twice by this package; package resilient retries.
+// is under way no more when the call returns; only a server process that has read
+// it by then may still carry it out. The connection is kept if a ping, answered
+// within 40 ms, shows that the server has read everything; otherwise it is reset,
+// and other calls on it fail as Transient, but for reads, which are sent once
+// more. Nothing else is sent twice by this package, except what the server
+// declares unprocessed; package resilient retries.
 //
 // # What the API cannot do
 //

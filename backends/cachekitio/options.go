@@ -56,12 +56,13 @@ type Options struct {
 	// RootCAs are the authorities that may sign the service's certificate.
 	// Default: those of the system.
 	RootCAs *x509.CertPool
-	// DialContext opens the TCP connection in place of a net.Dialer. What it
-	// connects to is its own decision: the check of addresses after name
-	// resolution is a part of the dialer that it replaces.
+	// DialContext opens the TCP connection in place of a net.Dialer. The address
+	// that it connected to is judged like any other, before anything is sent. It
+	// excludes Proxy.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
-	// Proxy is an HTTP proxy to reach the service through. It resolves the name
-	// of the service itself. Proxies of the environment are not used.
+	// Proxy is an http or https proxy to reach the service through. It resolves
+	// the name of the service itself, so that the text of URL alone is judged.
+	// Proxies of the environment are not used.
 	Proxy *url.URL
 }
 
