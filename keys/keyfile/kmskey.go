@@ -2,11 +2,14 @@ package keyfile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/core/registry"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/cachekit-io/cachekit-go/keys/keyfile/internal/kmserr"
 )
 
 // KMS protects a file with the key keyURI of a KMS, through Tink's envelope
@@ -23,11 +26,11 @@ func KMS(client registry.KMSClient, keyURI string) (*Protection, error) {
 	}
 	kek, err := client.GetAEAD(keyURI)
 	if err != nil {
-		return nil, &kmsError{err}
+		return nil, kmserr.New(ErrKMS, err)
 	}
 	envelope, err := aead.NewKMSEnvelopeAEADWithContext(aead.AES256GCMKeyTemplate(), remote{kek})
 	if err != nil {
-		return nil, &kmsError{err}
+		return nil, kmserr.New(ErrKMS, err)
 	}
 	data := []byte(purpose + kindKMS + "/" + keyURI)
 	return &Protection{
@@ -37,7 +40,7 @@ func KMS(client registry.KMSClient, keyURI string) (*Protection, error) {
 		},
 		open: func(ctx context.Context, sealed []byte) ([]byte, error) {
 			plain, err := envelope.DecryptWithContext(ctx, sealed, data)
-			if err != nil && !isKMSError(err) {
+			if err != nil && !errors.Is(err, ErrKMS) {
 				return nil, fmt.Errorf("%w: it was tampered with or cut short", ErrProtection)
 			}
 			return plain, err
@@ -67,12 +70,7 @@ func (r remote) call(ctx context.Context, in, data []byte,
 		out, err = plain(in, data)
 	}
 	if err != nil {
-		return nil, &kmsError{err}
+		return nil, kmserr.New(ErrKMS, err)
 	}
 	return out, nil
-}
-
-func isKMSError(err error) bool {
-	_, ok := err.(*kmsError)
-	return ok
 }

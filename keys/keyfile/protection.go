@@ -2,7 +2,6 @@ package keyfile
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -36,32 +35,6 @@ type Protection struct {
 // authenticated. The mode and the owner of the file are all there is. It is
 // meant for a secret store that mounts files in memory and for tests.
 func Cleartext() *Protection { return &Protection{kind: kindCleartext} }
-
-// kmsError keeps the text of a KMS, which may quote requests and policies, out
-// of ours.
-type kmsError struct{ cause error }
-
-func (e *kmsError) Error() string {
-	var coded interface{ ErrorCode() string }
-	if errors.As(e.cause, &coded) && isCode(coded.ErrorCode()) {
-		return fmt.Sprintf("%v: it answered %s", ErrKMS, coded.ErrorCode())
-	}
-	if errors.Is(e.cause, context.DeadlineExceeded) {
-		return fmt.Sprintf("%v: it did not answer in time", ErrKMS)
-	}
-	return fmt.Sprintf("%v: unwrap this error for what its client says (%T)", ErrKMS, e.cause)
-}
-
-func (e *kmsError) Unwrap() []error { return []error{ErrKMS, e.cause} }
-
-func isCode(s string) bool {
-	for _, c := range s {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '.' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 64
-}
 
 // otherKind says that a file is protected in another way than the program asks.
 func (p *Protection) otherKind(kind string) error {
