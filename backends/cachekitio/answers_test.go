@@ -165,6 +165,24 @@ func TestLyingServers(t *testing.T) {
 	}
 }
 
+// Rule: the largest value of the service goes both ways with the default
+// bounds, and one byte more is its 413.
+func TestTheLargestValue(t *testing.T) {
+	s := serve(t, nil)
+	b := open(t, options(s, func(o *cachekitio.Options) { o.Timeout = time.Minute }))
+	value := make([]byte, 25<<20)
+	if err := b.Set(t.Context(), "k", value, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := b.Get(t.Context(), "k"); err != nil || len(v) != len(value) {
+		t.Errorf("Get = %d bytes, %v", len(v), err)
+	}
+	var answer *cachekitio.StatusError
+	if err := b.Set(t.Context(), "k", append(value, 0), time.Hour); kindOf(err) != backends.TooLarge || !errors.As(err, &answer) {
+		t.Errorf("Set of a byte more = %v, want TooLarge by the service", err)
+	}
+}
+
 func TestNothingPrintsTheKey(t *testing.T) {
 	s := serve(t, nil)
 	b := open(t, s.Options())
