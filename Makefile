@@ -16,6 +16,7 @@ TESTFLAGS ?=
 
 test: tools
 	$(GO) test $(TESTFLAGS) ./...
+	cd internal/tinkcompat && $(GO) test $(TESTFLAGS) ./...
 
 tools:
 	@sh scripts/tools.sh

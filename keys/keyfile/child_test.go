@@ -4,6 +4,7 @@ package keyfile_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -32,6 +33,7 @@ var jobs = map[string]func(dir string) error{
 	"grow too large":      growTooLarge,
 	"rotate for ever":     rotateForEver,
 	"create for ever":     createForEver,
+	"write for tink":      writeForTink, // of internal/tinkcompat
 }
 
 func TestMain(m *testing.M) {
@@ -279,4 +281,35 @@ func killLater(t *testing.T, cmd *exec.Cmd) {
 	if out.Len() > 0 {
 		t.Errorf("the writer failed by itself: %s", &out)
 	}
+}
+
+// writeForTink leaves a cleartext file with a key of each role that has bytes,
+// and beside it those keys in hex by their roles.
+func writeForTink(dir string) error {
+	d := fresh()
+	for range 3 {
+		id, err := d.Stage(keys.Generate(), "", day)
+		if err != nil {
+			return err
+		}
+		if len(d.Keys()) == 4 {
+			break
+		}
+		if err := d.Promote(id, day); err != nil {
+			return err
+		}
+	}
+	if err := d.Retire(d.Keys()[0].ID, day); err != nil {
+		return err
+	}
+	byRole := map[string]string{}
+	for _, k := range d.Keys() {
+		m, err := d.MasterKey(k.ID)
+		if err != nil {
+			return err
+		}
+		byRole[k.Role.String()] = m.RevealHex()
+	}
+	text, err := json.Marshal(byRole)
+	return errors.Join(err, os.WriteFile(filepath.Join(dir, "keys"), text, 0o600), keyfile.Create(ctx, filepath.Join(dir, "ring"), clearly, d))
 }

@@ -2,11 +2,19 @@ package keyfile_test
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/cachekit-io/cachekit-go/keys"
 	"github.com/cachekit-io/cachekit-go/keys/keyfile"
@@ -232,4 +240,75 @@ func FuzzFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Rule: the format is the one that docs/keyring-file.md describes, byte by byte:
+// what another SDK makes of that page is read here.
+func TestTheDocumentedFormat(t *testing.T) {
+	const key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+	raw := must(hex.DecodeString(key))(t)
+	id := sha256.Sum256(append([]byte("cachekit_keyring_key_v1"), raw...))
+	value := base64.StdEncoding.EncodeToString(append([]byte{0x12, 0x02, 0x08, 0x03, 0x1a, 0x20}, raw...))
+	file := fmt.Sprintf(`{
+		"format": "cachekit-keyring", "version": 1, "protection": "cleartext",
+		"keyring": "00112233445566778899aabbccddeeff", "generation": 12, "written_at": "2027-03-01T12:00:00Z",
+		"keys": [
+			{"id": "%064x", "role": "destroyed", "created_at": "2026-01-01T00:00:00Z", "destroyed_at": "2027-01-01T01:02:03+01:00"},
+			{"id": "%x", "tink_key_id": 7, "role": "current", "created_at": "2026-01-01T00:00:00Z", "promoted_at": "2026-02-01T00:00:00Z", "note": "by hand"}
+		],
+		"keyset": {"primaryKeyId": 7, "key": [{"keyId": 7, "status": "ENABLED", "outputPrefixType": "RAW", "keyData": {
+			"typeUrl": "type.googleapis.com/google.crypto.tink.HkdfPrfKey", "keyMaterialType": "SYMMETRIC", "value": %q}}]}
+	}`, 1, id, value)
+	d, err := keyfile.Cleartext().Open([]byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if current, previous, err := d.Export(); current != key || previous != "" || err != nil {
+		t.Errorf("exported another key (%v)", err)
+	}
+	if d.Generation() != 12 || roles(d) != "dc" || d.Keys()[1].Note != "by hand" {
+		t.Errorf("read as %+v", d.Keys())
+	}
+	var written struct {
+		Keyset struct {
+			Key []struct {
+				KeyData struct{ Value, TypeURL string }
+			}
+		}
+	}
+	if err := json.Unmarshal(must(d.Plain("cleartext", 13))(t), &written); err != nil || written.Keyset.Key[0].KeyData.Value != value {
+		t.Errorf("written with another value (%v)", err)
+	}
+}
+
+// Rule: a KMS file is what the page says: a length, the data key as the KMS
+// sealed it, and AES-256-GCM with the purpose as associated data.
+func TestTheDocumentedKMSFormat(t *testing.T) {
+	p := must(keyfile.KMS(echoKMS{}, "echo://key"))(t)
+	sealed := sealedIn(t, must(newDoc(t).Bytes(p, 3))(t))
+	n := binary.BigEndian.Uint32(sealed)
+	dek, payload := sealed[4:4+n], sealed[4+n:]
+	if len(dek) != 34 || dek[0] != 0x1a || dek[1] != 0x20 { // field 3, 32 bytes
+		t.Fatalf("the data key has %d bytes", len(dek))
+	}
+	gcm := must(cipher.NewGCM(must(aes.NewCipher(dek[2:]))(t)))(t)
+	plain, err := gcm.Open(nil, payload[:12], payload[12:], []byte("cachekit-keyring/1/kms/echo://key"))
+	if err != nil || !bytes.Contains(plain, []byte(`"generation":3`)) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// echoKMS seals nothing, and insists on empty associated data.
+type echoKMS struct{}
+
+func (echoKMS) Supported(string) bool                { return true }
+func (echoKMS) GetAEAD(string) (tink.AEAD, error)    { return echoKMS{}, nil }
+func (echoKMS) Encrypt(p, ad []byte) ([]byte, error) { return echo(p, ad) }
+func (echoKMS) Decrypt(c, ad []byte) ([]byte, error) { return echo(c, ad) }
+
+func echo(b, data []byte) ([]byte, error) {
+	if len(data) > 0 {
+		return nil, errors.New("associated data")
+	}
+	return bytes.Clone(b), nil
 }

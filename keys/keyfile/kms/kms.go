@@ -5,7 +5,7 @@
 //	...
 //	source := keyfile.Open("/etc/app/keyring.json", p, nil)
 //
-// It links the clients of all three, which is some 30 MB. A program that knows
+// It links the clients of all three, 20 MB more of a binary. A program that knows
 // which one it uses imports awskms, gcpkms or vaultkms beside this package and
 // pays for that alone. For any other KMS pass a Tink client to keyfile.KMS.
 package kms
