@@ -155,3 +155,9 @@ func (s *MemcachedServer) try(command string) (string, error) {
 		answer.WriteString(line)
 	}
 }
+
+// Pause stops the server with SIGSTOP, as [Process.Pause] describes.
+func (s *MemcachedServer) Pause() { s.t.Helper(); s.proc.Pause() }
+
+// Resume lets a paused server continue.
+func (s *MemcachedServer) Resume() { s.t.Helper(); s.proc.Resume() }

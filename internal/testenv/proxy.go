@@ -22,15 +22,17 @@ import (
 // writes into a stall; then its writes block, as against a full window.
 type FaultProxy struct {
 	t      testing.TB
-	listen net.Listener
+	addr   string
 	target string
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
+	listen   net.Listener
 	change   *sync.Cond
-	held     [2]bool
+	fault    fault
 	closed   bool
 	links    map[*link]struct{}
+	forget   bool
 	recorded [2][]byte
 }
 
@@ -42,6 +44,10 @@ const (
 
 type link struct {
 	client, server *net.TCPConn
+	// grace is what may still pass in each direction that is held.
+	grace [2]int
+	// lost: the server is gone and the client was not told.
+	lost bool
 }
 
 // Proxy starts a proxy in front of target, a host:port, and stops it when the
@@ -52,32 +58,16 @@ func Proxy(t testing.TB, target string) *FaultProxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &FaultProxy{t: t, listen: l, target: target, links: map[*link]struct{}{}}
+	p := &FaultProxy{t: t, listen: l, addr: l.Addr().String(), target: target, links: map[*link]struct{}{}}
 	p.change = sync.NewCond(&p.mu)
 	p.wg.Add(1)
-	go p.accept()
+	go p.accept(l)
 	t.Cleanup(p.close)
 	return p
 }
 
 // Addr returns host:port of the proxy.
-func (p *FaultProxy) Addr() string { return p.listen.Addr().String() }
-
-// Stall lets no byte pass in either direction.
-func (p *FaultProxy) Stall() { p.hold(true, true) }
-
-// StallReplies lets requests reach the server but holds back its answers.
-func (p *FaultProxy) StallReplies() { p.hold(false, true) }
-
-// Resume lets bytes pass again, those that were held back first.
-func (p *FaultProxy) Resume() { p.hold(false, false) }
-
-func (p *FaultProxy) hold(requests, replies bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.held = [2]bool{toServer: requests, toClient: replies}
-	p.change.Broadcast()
-}
+func (p *FaultProxy) Addr() string { return p.addr }
 
 // Cut resets every open connection, towards both ends. New connections are
 // accepted.
@@ -90,9 +80,11 @@ func (p *FaultProxy) Cut() {
 	}
 }
 
-// Kill resets every connection and refuses new ones from now on.
+// Kill resets every connection and refuses new ones until Revive.
 func (p *FaultProxy) Kill() {
+	p.mu.Lock()
 	_ = p.listen.Close()
+	p.mu.Unlock()
 	p.Cut()
 }
 
@@ -116,8 +108,8 @@ func (p *FaultProxy) record(direction int) []byte {
 }
 
 func (p *FaultProxy) close() {
-	_ = p.listen.Close()
 	p.mu.Lock()
+	_ = p.listen.Close()
 	p.closed = true
 	p.change.Broadcast()
 	p.mu.Unlock()
@@ -125,10 +117,10 @@ func (p *FaultProxy) close() {
 	p.wg.Wait()
 }
 
-func (p *FaultProxy) accept() {
+func (p *FaultProxy) accept(listen net.Listener) {
 	defer p.wg.Done()
 	for {
-		conn, err := p.listen.Accept()
+		conn, err := listen.Accept()
 		if err != nil {
 			return
 		}
@@ -146,6 +138,7 @@ func (p *FaultProxy) serve(client *net.TCPConn) {
 	}
 	l := &link{client: client, server: conn.(*net.TCPConn)}
 	p.mu.Lock()
+	l.grace = p.fault.grace
 	p.links[l] = struct{}{}
 	stop := p.closed
 	p.mu.Unlock()
@@ -153,8 +146,8 @@ func (p *FaultProxy) serve(client *net.TCPConn) {
 		abort(client)
 	}
 	var both sync.WaitGroup
-	both.Go(func() { p.pump(toServer, l.client, l.server) })
-	both.Go(func() { p.pump(toClient, l.server, l.client) })
+	both.Go(func() { p.pump(l, toServer, l.client, l.server) })
+	both.Go(func() { p.pump(l, toClient, l.server, l.client) })
 	both.Wait()
 	_ = client.Close()
 	_ = conn.Close()
@@ -164,44 +157,55 @@ func (p *FaultProxy) serve(client *net.TCPConn) {
 }
 
 // pump moves bytes from src to dst until either ends, and passes on how src
-// ended unless a stall swallowed it.
-func (p *FaultProxy) pump(direction int, src, dst *net.TCPConn) {
+// ended unless a fault swallowed it.
+func (p *FaultProxy) pump(l *link, direction int, src, dst *net.TCPConn) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := src.Read(buf)
-		atOnce := p.pass(direction, buf[:n])
-		if !atOnce && wasReset(src) {
+		p.note(direction, buf[:n])
+		if !p.forward(l, direction, buf[:n], src, dst) {
 			return
 		}
-		if n > 0 {
-			if _, werr := dst.Write(buf[:n]); werr != nil {
-				abort(src)
-				return
-			}
-		}
-		if errors.Is(err, io.EOF) {
+		switch {
+		case err == nil:
+		case p.isLost(l):
+			return
+		case errors.Is(err, io.EOF):
 			_ = dst.CloseWrite()
 			return
-		}
-		if err != nil {
+		default:
 			abort(dst)
 			return
 		}
 	}
 }
 
-// pass records bytes and waits while their direction is held. It reports
-// whether they could pass at once.
-func (p *FaultProxy) pass(direction int, b []byte) (atOnce bool) {
+// forward writes b to dst as the fault allows, and waits for that at an end
+// (no bytes) too. It reports whether the connection goes on.
+func (p *FaultProxy) forward(l *link, direction int, b []byte, src, dst *net.TCPConn) bool {
+	for {
+		n, atOnce := p.pass(l, direction, len(b))
+		if !atOnce && wasReset(src) {
+			return false
+		}
+		if n > 0 {
+			if _, err := dst.Write(b[:n]); err != nil && !p.isLost(l) {
+				abort(src)
+				return false
+			}
+		}
+		if b = b[n:]; len(b) == 0 {
+			return true
+		}
+	}
+}
+
+func (p *FaultProxy) note(direction int, b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.recorded[direction] = append(p.recorded[direction], b...)
-	atOnce = true
-	for p.held[direction] && !p.closed {
-		atOnce = false
-		p.change.Wait()
+	if !p.forget {
+		p.recorded[direction] = append(p.recorded[direction], b...)
 	}
-	return atOnce
 }
 
 func abort(c *net.TCPConn) {
