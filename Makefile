@@ -4,15 +4,17 @@
 # make bench    benchmarks beside the bare libraries and the peers
 # make vectors  verify the embedded test vectors
 # make conformance  every backend's suite, and docs/conformance.md from it
+# make soak     30 minutes (SOAK=2h) under faults, and docs/soak.md from them
 # make interop  live tests against cachekit-rs (its cargo build takes minutes)
 
 GO ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 10s
 BENCHTIME ?= 1s
+SOAK ?= 30m
 TESTFLAGS ?=
 
-.PHONY: test conformance tools lint fuzz bench vectors interop examples
+.PHONY: test conformance tools lint fuzz bench vectors interop examples soak
 
 test: tools
 	$(GO) test $(TESTFLAGS) ./...
@@ -40,6 +42,9 @@ conformance: tools
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	CACHEKIT_CONFORMANCE_DIR=$$dir $(GO) test -count=1 $(TESTFLAGS) -run "$$($(GO) run ./internal/conformance)" ./backends/... && \
 	$(GO) run ./internal/conformance "$$dir" docs/conformance.md
+
+soak: tools
+	$(GO) test -count=1 -timeout 0 -run '^TestSoak$$' ./internal/faults -soak $(SOAK) -soak-report $(CURDIR)/docs/soak.md
 
 interop: tools
 	$(GO) test -count=1 -tags interop $(TESTFLAGS) ./internal/peers/...
