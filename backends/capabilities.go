@@ -15,6 +15,7 @@ type Caps struct {
 	Scanner      Scanner
 	Swapper      Swapper
 	BatchSwapper BatchSwapper
+	Replacer     Replacer
 	KeyRuler     KeyRuler
 	Metered      Metered
 }
@@ -40,6 +41,7 @@ func CapabilitiesOf(b Backend) Caps {
 	c.Scanner, _ = b.(Scanner)
 	c.Swapper, _ = b.(Swapper)
 	c.BatchSwapper, _ = b.(BatchSwapper)
+	c.Replacer, _ = b.(Replacer)
 	c.KeyRuler, _ = b.(KeyRuler)
 	c.Metered, _ = b.(Metered)
 	return c
@@ -147,6 +149,15 @@ type SwapItem struct {
 type SwapResult struct {
 	Swapped bool
 	Err     error
+}
+
+// Replacer replaces a value only if it is still the one that the caller read, and
+// gives it a new TTL in the same step: what the refresh of an entry needs.
+type Replacer interface {
+	// Replace stores new under key for ttl (as in Backend.Set) if the bytes
+	// stored there equal old, and reports whether it did. If it did not, the
+	// entry keeps its value and its TTL; a missing entry stays missing.
+	Replace(ctx context.Context, key string, old, new []byte, ttl time.Duration) (replaced bool, err error)
 }
 
 // KeyRuler declares which keys the storage can hold.

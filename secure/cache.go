@@ -2,6 +2,7 @@ package secure
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
@@ -192,9 +193,15 @@ func (c *core) set(ctx context.Context, name string, value any, ttl time.Duratio
 
 // put writes to the backend, then to the in-process layer.
 func (c *core) put(ctx context.Context, sealed envelope.Sealed, ttl time.Duration) error {
+	return c.putOver(ctx, sealed, ttl, envelope.Sealed{})
+}
+
+// putOver is put over the entry base and no other; a zero base is any. The error
+// is errSuperseded if another entry is there, or none.
+func (c *core) putOver(ctx context.Context, sealed envelope.Sealed, ttl time.Duration, base envelope.Sealed) error {
 	c.counts.sets.Add(1)
 	if c.l1 == nil {
-		return c.store.Put(ctx, sealed, ttl)
+		return c.write(ctx, sealed, ttl, base)
 	}
 	ticket := c.l1.Begin(sealed.Key())
 	stored := false
@@ -203,12 +210,26 @@ func (c *core) put(ctx context.Context, sealed envelope.Sealed, ttl time.Duratio
 			c.l1.Abort(ticket, sealed.Key())
 		}
 	}()
-	if err := c.store.Put(ctx, sealed, ttl); err != nil {
+	if err := c.write(ctx, sealed, ttl, base); err != nil {
 		return err
 	}
 	stored = true
 	c.l1.Commit(ticket, sealed.Key(), local{sealed: sealed, kind: localSealed}, c.lifeOfWrite(ttl))
 	return nil
+}
+
+// errSuperseded says that an entry has changed since a refresh read it.
+var errSuperseded = errors.New("secure: the entry has changed meanwhile")
+
+func (c *core) write(ctx context.Context, sealed envelope.Sealed, ttl time.Duration, base envelope.Sealed) error {
+	if base.IsZero() {
+		return c.store.Put(ctx, sealed, ttl)
+	}
+	replaced, err := c.store.Replace(ctx, base, sealed, ttl)
+	if err == nil && !replaced {
+		return errSuperseded
+	}
+	return err
 }
 
 // keep stores an entry of a cache that has nothing but its in-process layer.

@@ -21,6 +21,8 @@ type filling struct {
 	refs   atomic.Int32
 	// outage: the backend could not be read.
 	outage bool
+	// base is the entry that a refresh replaces; zero if the load fills a gap.
+	base envelope.Sealed
 }
 
 // startFill is called before the backend is read; the caller calls release.
@@ -72,9 +74,27 @@ func (f *filling) run(ctx context.Context, load produce) (loaded, error) {
 		defer f.watch.end()
 		ctx, cancel := f.writing(ctx)
 		defer cancel()
-		c.absorbed("store", f.name, c.put(ctx, sealed, f.ttl))
+		c.absorbed("store", f.name, f.put(ctx, sealed))
 	}
 	return out, err
+}
+
+// put stores what was loaded. A refresh writes over nothing but the entry it
+// started from, where the storage can do that in one step: an entry that another
+// process has written since stays, and no copy is kept.
+func (f *filling) put(ctx context.Context, sealed envelope.Sealed) error {
+	c := f.core
+	if f.base.IsZero() || !c.store.CanReplace() {
+		return c.put(ctx, sealed, f.ttl)
+	}
+	err := c.putOver(ctx, sealed, f.ttl, f.base)
+	switch {
+	case errors.Is(err, errSuperseded):
+		return nil
+	case errors.Is(classify(err), ErrBackend): // its user may not run scripts, say
+		return c.put(ctx, sealed, f.ttl)
+	}
+	return err
 }
 
 // absent remembers that there is no value.

@@ -154,7 +154,7 @@ const revalidation = "\x00revalidate\x00"
 func (c *core) renew(ctx context.Context, name string, ttl time.Duration, servedStale bool, load produce) (loaded, error) {
 	f := c.startFill(name, ttl)
 	defer f.release()
-	out, fresh, err := c.refreshed(ctx, name, ttl, servedStale)
+	out, fresh, err := f.refreshed(ctx, servedStale)
 	if !fresh && err == nil && out.doc != nil && !servedStale && c.fillLock {
 		release, lerr := f.lease(ctx)
 		switch {
@@ -162,7 +162,7 @@ func (c *core) renew(ctx context.Context, name string, ttl time.Duration, served
 			return out, nil // another process refreshes it; nobody has to wait
 		case lerr == nil:
 			defer release()
-			out, fresh, err = c.refreshed(ctx, name, ttl, servedStale)
+			out, fresh, err = f.refreshed(ctx, servedStale)
 		}
 	}
 	switch missed := err == nil && out.doc == nil && !servedStale; {
@@ -189,7 +189,9 @@ func (c *core) failedRefresh(name string, err error) {
 // refreshed reports whether the backend holds an entry that needs no load, and
 // replaces the in-process copy with it then: one in the fresh part of its life,
 // or, if the backend had served a stale one, any that it does not call stale.
-func (c *core) refreshed(ctx context.Context, name string, ttl time.Duration, servedStale bool) (out loaded, fresh bool, err error) {
+// Otherwise the load starts from the entry: only over its bytes may it write.
+func (f *filling) refreshed(ctx context.Context, servedStale bool) (out loaded, fresh bool, err error) {
+	c, name := f.core, f.name
 	if c.store == nil {
 		return loaded{}, false, nil
 	}
@@ -197,16 +199,17 @@ func (c *core) refreshed(ctx context.Context, name string, ttl time.Duration, se
 	if c.l1 != nil {
 		ticket = c.l1.Watch(name)
 	}
-	f, found, err := c.store.Get(ctx, name, true)
+	e, found, err := c.store.Get(ctx, name, true)
 	if !found || err != nil {
 		return loaded{}, false, err
 	}
-	doc, sealed, err := c.openDoc(f.Received)
+	doc, sealed, err := c.openDoc(e.Received)
 	if err != nil {
 		return loaded{}, false, err
 	}
-	life, ok := c.lifeOfRead(f, ttl)
-	fresh = !f.Stale && (servedStale || f.Left() != 0 && life.Fresh > 1)
+	f.base = sealed
+	life, ok := c.lifeOfRead(e, f.ttl)
+	fresh = !e.Stale && (servedStale || e.Left() != 0 && life.Fresh > 1)
 	if fresh && ok && c.l1 != nil {
 		fresh = c.l1.Fill(ticket, name, local{sealed: sealed, kind: localSealed}, life) || servedStale
 	}

@@ -307,6 +307,36 @@ func swapCases() []Case {
 				t.Errorf("%d of 12 Swaps succeeded, want 1", won.Load())
 			}
 		}},
+		{Name: "Replace", Rule: "Replace replaces the value only if it is the one that was read, with a TTL of its own, and else changes nothing", Needs: []string{"Replacer"}, run: func(t *probe) {
+			s := t.open()
+			c := backends.CapabilitiesOf(s.Backend).Replacer
+			one, two, three := payload("one", 40), payload("two", 4000), payload("three", 1)
+			if ok, err := c.Replace(t.ctx, key("none"), nil, two, hour); ok || err != nil {
+				t.Errorf("Replace of a missing entry = %t, %v", ok, err)
+			}
+			t.misses(s.Backend, key("none"))
+			for i, ttl := range []time.Duration{hour, backends.NoExpiry, 3 * hour} {
+				k := key(fmt.Sprint(i))
+				t.set(s.Backend, k, one, 2*hour)
+				if ok, err := c.Replace(t.ctx, k, two, three, ttl); ok || err != nil {
+					t.Errorf("Replace of another value = %t, %v", ok, err)
+				}
+				_, err := c.Replace(t.ctx, k, one, two, 0)
+				t.failed("Replace with TTL 0", err, backends.ErrTTL)
+				t.holds(s.Backend, k, one)
+				t.ttlIs(s.Backend, k, 2*hour)
+				if ok, err := c.Replace(t.ctx, k, one, two, ttl); !ok || err != nil {
+					t.Errorf("Replace = %t, %v", ok, err)
+				}
+				t.holds(s.Backend, k, two)
+				t.ttlIs(s.Backend, k, ttl)
+			}
+			t.set(s.Backend, key("kept"), one, backends.NoExpiry)
+			if ok, err := c.Replace(t.ctx, key("kept"), one, two, 300*time.Millisecond); !ok || err != nil {
+				t.Errorf("Replace = %t, %v", ok, err)
+			}
+			t.expires(s, key("kept"), 300*time.Millisecond)
+		}},
 		{Name: "SwapMany", Rule: "SwapMany swaps each entry for itself: those that are still what was read, with their TTL kept", Needs: []string{"BatchSwapper"}, run: func(t *probe) {
 			b := t.backend()
 			c := backends.CapabilitiesOf(b).BatchSwapper

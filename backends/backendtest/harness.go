@@ -17,7 +17,7 @@ type Harness struct {
 
 	// Want names the capabilities that the backend must have: "Batcher",
 	// "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper",
-	// "KeyRuler".
+	// "Replacer", "KeyRuler".
 	Want []string
 
 	// Without excuses what a Subject does not offer, by the name of its field
@@ -147,14 +147,14 @@ func (h Harness) can(name string) bool { return h.Without[name] == "" }
 
 // Capabilities returns the names that Harness.Want knows.
 func Capabilities() []string {
-	return []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "KeyRuler"}
+	return []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Replacer", "KeyRuler"}
 }
 
 func capabilityNames(b backends.Backend) []string {
 	c := backends.CapabilitiesOf(b)
 	there := []bool{
 		c.Batcher != nil, c.EntryReader != nil, c.TTLer != nil, c.Locker != nil,
-		c.Scanner != nil, c.Swapper != nil, c.BatchSwapper != nil, c.KeyRuler != nil,
+		c.Scanner != nil, c.Swapper != nil, c.BatchSwapper != nil, c.Replacer != nil, c.KeyRuler != nil,
 	}
 	var names []string
 	for i, name := range Capabilities() {

@@ -69,6 +69,12 @@ func operations(b backends.Backend) []operation {
 			return err
 		}})
 	}
+	if c := caps.Replacer; c != nil {
+		ops = append(ops, operation{"Replace", true, func(ctx context.Context, key string) error {
+			_, err := c.Replace(ctx, key, value, payload("replaced", 100), ttl)
+			return err
+		}})
+	}
 	return ops
 }
 

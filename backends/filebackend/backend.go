@@ -36,6 +36,7 @@ var (
 	_ backends.TTLer       = (*Backend)(nil)
 	_ backends.Locker      = (*Backend)(nil)
 	_ backends.Swapper     = (*Backend)(nil)
+	_ backends.Replacer    = (*Backend)(nil)
 )
 
 // Open opens the directory at path, which it creates with mode 0700 if there is

@@ -22,7 +22,7 @@ func TestConformance(t *testing.T) {
 		return b
 	}
 	backendtest.Run(t, backendtest.Harness{
-		Want:        []string{"Batcher", "EntryReader", "TTLer", "Locker", "Swapper"},
+		Want:        []string{"Batcher", "EntryReader", "TTLer", "Locker", "Swapper", "Replacer"},
 		Granularity: time.Second,
 		Without: map[string]string{
 			"Stall": "no server: stalled disks have tests of their own in stall_test.go",

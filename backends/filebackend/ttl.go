@@ -53,11 +53,24 @@ func (b *Backend) Touch(ctx context.Context, key string, ttl time.Duration) (boo
 // second. Processes of this package are excluded meanwhile; a Set by a sister
 // SDK between the comparison and the rename is overwritten.
 func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, error) {
-	if err := b.fits("swap", new); err != nil {
+	return b.exchange(ctx, "swap", key, old, new, func(kept uint64) uint64 { return kept })
+}
+
+// Replace is Swap with a new TTL.
+func (b *Backend) Replace(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	expiry, err := expiryOf(time.Now(), ttl)
+	if err != nil {
 		return false, err
 	}
-	return call(ctx, b, "swap", key, func(a *attempt, name string) (bool, error) {
-		swapped, err := b.swap(ctx, a, name, old, new)
+	return b.exchange(ctx, "replace", key, old, new, func(uint64) uint64 { return expiry })
+}
+
+func (b *Backend) exchange(ctx context.Context, op, key string, old, new []byte, expiry func(kept uint64) uint64) (bool, error) {
+	if err := b.fits(op, new); err != nil {
+		return false, err
+	}
+	return call(ctx, b, op, key, func(a *attempt, name string) (bool, error) {
+		swapped, err := b.swap(ctx, a, name, old, new, expiry)
 		if swapped && b.opts.Sync {
 			err = b.dir.sync()
 		}
@@ -65,7 +78,7 @@ func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, 
 	}, &old, &new)
 }
 
-func (b *Backend) swap(ctx context.Context, a *attempt, name string, old, new []byte) (bool, error) {
+func (b *Backend) swap(ctx context.Context, a *attempt, name string, old, new []byte, expiry func(kept uint64) uint64) (bool, error) {
 	if err := b.lock(ctx, name); err != nil {
 		return false, err
 	}
@@ -80,7 +93,7 @@ func (b *Backend) swap(ctx context.Context, a *attempt, name string, old, new []
 		return false, err
 	}
 	temp := b.tempName(name)
-	if err := b.create(temp, newHeader(h.expiry), new, b.opts.Sync); err != nil {
+	if err := b.create(temp, newHeader(expiry(h.expiry)), new, b.opts.Sync); err != nil {
 		return false, err
 	}
 	if err := b.replace(a, temp, name, headerSize+int64(len(new))); err != nil {

@@ -54,6 +54,7 @@ var (
 	_ backends.Locker       = (*Backend)(nil)
 	_ backends.Scanner      = (*Backend)(nil)
 	_ backends.Swapper      = (*Backend)(nil)
+	_ backends.Replacer     = (*Backend)(nil)
 	_ backends.BatchSwapper = (*Backend)(nil)
 )
 

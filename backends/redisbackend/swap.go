@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -24,6 +25,25 @@ func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, 
 	old, new = b.hold(ctx, old), b.hold(ctx, new)
 	return write(ctx, b, "swap", []string{key}, func(ctx context.Context) (bool, error) {
 		return b.script(ctx, swap, key, old, new)
+	})
+}
+
+// replace is swap with a new expiry, ARGV[3] in milliseconds, 0 for none.
+var replace = redis.NewScript(`if redis.call("get",KEYS[1])~=ARGV[1] then return 0 end
+if ARGV[3]=="0" then redis.call("set",KEYS[1],ARGV[2]) else redis.call("set",KEYS[1],ARGV[2],"PX",ARGV[3]) end return 1`)
+
+// Replace implements [backends.Replacer] with a script that Redis runs as one.
+func (b *Backend) Replace(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	if err := b.checkItem("replace", key, new, ttl); err != nil {
+		return false, err
+	}
+	expiry := int64(0)
+	if ttl != backends.NoExpiry {
+		expiry = milliseconds(ttl)
+	}
+	old, new = b.hold(ctx, old), b.hold(ctx, new)
+	return write(ctx, b, "replace", []string{key}, func(ctx context.Context) (bool, error) {
+		return b.script(ctx, replace, key, old, new, expiry)
 	})
 }
 

@@ -30,6 +30,9 @@ func (b *Backend) Capabilities() backends.Caps {
 	if b.caps.Swapper != nil {
 		c.Swapper = swapper{b}
 	}
+	if b.caps.Replacer != nil {
+		c.Replacer = replacer{b}
+	}
 	if b.caps.BatchSwapper != nil {
 		c.BatchSwapper = batchSwapper{b}
 	}
@@ -98,13 +101,24 @@ type swapper struct{ b *Backend }
 type exchange struct {
 	key      string
 	old, new []byte
+	ttl      time.Duration
 }
 
 // Swap is sent once: another attempt could not tell its own success from a
 // stranger's write.
 func (s swapper) Swap(ctx context.Context, key string, old, new []byte) (bool, error) {
 	c := call{op: "swap", once: true, turn: s.b.turns.next(key)}
-	return run(ctx, s.b, c, exchange{key, old, new}, func(ctx context.Context, b *Backend, x exchange) (bool, error) {
+	return run(ctx, s.b, c, exchange{key: key, old: old, new: new}, func(ctx context.Context, b *Backend, x exchange) (bool, error) {
 		return b.caps.Swapper.Swap(ctx, x.key, x.old, x.new)
+	})
+}
+
+type replacer struct{ b *Backend }
+
+// Replace is sent once, as Swap is.
+func (r replacer) Replace(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	c := call{op: "replace", once: true, turn: r.b.turns.next(key)}
+	return run(ctx, r.b, c, exchange{key, old, new, ttl}, func(ctx context.Context, b *Backend, x exchange) (bool, error) {
+		return b.caps.Replacer.Replace(ctx, x.key, x.old, x.new, x.ttl)
 	})
 }

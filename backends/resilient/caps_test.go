@@ -111,6 +111,10 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 			return err
 		},
 	}
+	ops["swap with a TTL"] = func(ctx context.Context, _ *resilient.Backend, c backends.Caps) error {
+		_, err := c.Replacer.Replace(ctx, "k", nil, nil, 1)
+		return err
+	}
 	ops["swap many"] = func(ctx context.Context, _ *resilient.Backend, c backends.Caps) error {
 		return c.BatchSwapper.SwapMany(ctx, []backends.SwapItem{{Key: "k"}})[0].Err
 	}

@@ -24,7 +24,7 @@ func TestConformanceOverFiles(t *testing.T) {
 		return b
 	}
 	backendtest.Run(t, backendtest.Harness{
-		Want:        []string{"Batcher", "EntryReader", "TTLer", "Locker", "Swapper"},
+		Want:        []string{"Batcher", "EntryReader", "TTLer", "Locker", "Swapper", "Replacer"},
 		Granularity: time.Second,
 		Without: map[string]string{
 			"Stall": "no server; over Redis there is one",
@@ -49,7 +49,7 @@ func TestConformanceOverRedis(t *testing.T) {
 	const password = "correct:horse/battery@staple"
 	s := testenv.Redis(t, &testenv.RedisOptions{Password: password})
 	backendtest.Run(t, backendtest.Harness{
-		Want: []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper"},
+		Want: []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Replacer"},
 		Open: func(tb testing.TB) backendtest.Subject {
 			s.Do("FLUSHALL")
 			p := testenv.Proxy(tb, s.Addr())

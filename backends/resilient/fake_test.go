@@ -179,6 +179,10 @@ func (m *memory) Swap(ctx context.Context, key string, old, new []byte) (ok bool
 	return ok && err == nil, err
 }
 
+func (m *memory) Replace(ctx context.Context, key string, old, new []byte, _ time.Duration) (bool, error) {
+	return m.Swap(ctx, key, old, new)
+}
+
 func (m *memory) SwapMany(ctx context.Context, items []backends.SwapItem) []backends.SwapResult {
 	out := make([]backends.SwapResult, len(items))
 	for i, it := range items {

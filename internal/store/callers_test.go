@@ -25,6 +25,7 @@ var writes = map[string][]string{
 	"TTLer":        {"Touch"},
 	"Locker":       {"Lock", "Unlock"},
 	"Swapper":      {"Swap"},
+	"Replacer":     {"Replace"},
 	"BatchSwapper": {"SwapMany"},
 }
 

@@ -105,6 +105,18 @@ func (s *Store) Swap(ctx context.Context, old, new envelope.Sealed) (swapped boo
 	return s.caps.Swapper.Swap(ctx, new.Key(), old.Bytes(), new.Bytes())
 }
 
+// CanReplace reports whether the storage can swap entries and give them a new TTL
+// in one step.
+func (s *Store) CanReplace() bool { return s.caps.Replacer != nil }
+
+// Replace is Swap with a new TTL. The storage must be able to.
+func (s *Store) Replace(ctx context.Context, old, new envelope.Sealed, ttl time.Duration) (replaced bool, err error) {
+	if err := swappable(old, new); err != nil {
+		return false, err
+	}
+	return s.caps.Replacer.Replace(ctx, new.Key(), old.Bytes(), new.Bytes(), ttl)
+}
+
 // errOtherKey refuses to swap an entry for one that belongs elsewhere.
 var errOtherKey = errors.New("store: the entries to swap are of different keys")
 
