@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -56,6 +57,8 @@ type app struct {
 	errs  io.Writer
 	json  bool
 	quiet bool
+	// piped is set when standard input has been given a use, of which it has one.
+	piped bool
 	// command is the path of the command that runs, without the tool's name.
 	command string
 }
@@ -72,6 +75,7 @@ func (a *app) run(ctx context.Context, args []string) code {
 	root.SetOut(a.out)
 	root.SetErr(a.errs)
 	err := root.ExecuteContext(ctx)
+	a.json = a.json || slices.Contains(args, "--json") // a flag before it may be the error
 	if err == nil {
 		err = a.out.failed()
 	}
@@ -142,6 +146,15 @@ func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	}
 	c.AddCommand(commands...)
 	return c
+}
+
+// stdin gives standard input to the one flag that has asked for it.
+func (a *app) stdin() (*os.File, error) {
+	if a.piped {
+		return nil, fail(codeUsage, "two flags ask for standard input: name a file for one of them")
+	}
+	a.piped = true
+	return a.in, nil
 }
 
 // note prints a line for the person at the terminal.

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -85,18 +83,12 @@ func (f *entryFlags) tenants() (func(key string) (string, bool), error) {
 
 // list returns the keys of --keys-from, nil without it.
 func (a *app) list(f entryFlags) (func(func(string) bool) error, error) {
-	var in io.ReadCloser
-	switch f.keysFrom {
-	case "":
+	if f.keysFrom == "" {
 		return nil, nil
-	case "-":
-		in = io.NopCloser(a.in)
-	default:
-		file, err := os.Open(f.keysFrom)
-		if err != nil {
-			return nil, fail(codeUsage, "%w", err)
-		}
-		in = file
+	}
+	in, err := a.open(f.keysFrom)
+	if err != nil {
+		return nil, err
 	}
 	return func(yield func(string) bool) error {
 		defer in.Close()
@@ -106,7 +98,10 @@ func (a *app) list(f entryFlags) (func(func(string) bool) error, error) {
 				return nil
 			}
 		}
-		return lines.Err()
+		if err := lines.Err(); err != nil {
+			return fail(codeUsage, "--keys-from: %w", err)
+		}
+		return nil
 	}, nil
 }
 

@@ -78,10 +78,13 @@ func (d *diagnosis) environment(ctx context.Context) (end error) {
 	if opts.Keyring != nil && r.Keys.Err == nil {
 		_, r.Keys.Err = opts.Keyring.Keyring(ctx)
 	}
-	if r.Keys.Err != nil {
+	switch {
+	case r.Keys.Err != nil:
 		d.add("keys", statusFailed, "%v", r.Keys.Err)
 		end = verdict(codeUsage)
-	} else {
+	case opts.Keyring != nil:
+		d.add("keys", statusOK, "the keyring file that %s names, for programs that pass keyfile.FromEnv as Options.Keyring", keyfile.EnvKeyring)
+	default:
 		d.add("keys", statusOK, "%v", r.Keys)
 	}
 	if r.Backend.Err != nil {

@@ -3,10 +3,7 @@ package main
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -87,24 +84,6 @@ func (a *app) generateFile(g generated, file string) error {
 		return a.print(g, "wrote a name secret to "+file)
 	}
 	return a.print(g, g.Fingerprint)
-}
-
-// createSecret writes text to a new file that only its owner can read. What was
-// created is removed if the text does not arrive on the disk.
-func createSecret(file, text string) error {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return fail(codeUsage, "%s exists already and is left as it is: choose another name", file)
-	}
-	if err != nil {
-		return fail(codeUsage, "%w", err)
-	}
-	_, err = f.WriteString(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return fail(codeUsage, "writing %s: %w", file, errors.Join(err, os.Remove(file)))
-	}
-	return nil
 }
 
 // warnReadable warns if the key is about to go to a file that others can read:

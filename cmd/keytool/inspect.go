@@ -34,7 +34,9 @@ type inspected struct {
 	NoExpiry bool     `json:"no_expiry,omitempty"`
 	Guess    string   `json:"guess,omitempty"`
 	Malform  string   `json:"malformed,omitempty"`
-	Value    any      `json:"value,omitempty"`
+	// Value is absent without --value. What JSON cannot hold is text in Go's
+	// notation.
+	Value json.RawMessage `json:"value,omitempty"`
 }
 
 // inspectFlags are the flags of inspect.
@@ -183,7 +185,7 @@ func (i *inspected) open(box *envelope.Box, ring *keys.Keyring, got store.Fetche
 		return
 	}
 	if show {
-		i.Value = value
+		i.Value = printable(value)
 	}
 }
 
@@ -207,16 +209,17 @@ func (i inspected) lines() []string {
 		lines = append(lines, "malformed   "+i.Malform)
 	}
 	if i.Value != nil {
-		lines = append(lines, "value       "+printable(i.Value))
+		lines = append(lines, "value       "+string(i.Value))
 	}
 	return lines
 }
 
-// printable shows a value as JSON, or as Go does where JSON cannot.
-func printable(v any) string {
+// printable returns a value as JSON. Go's notation, which stands in for what JSON
+// cannot hold, becomes a string, so that nothing in it reaches a terminal raw.
+func printable(v any) json.RawMessage {
 	b, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Sprintf("%v", v)
+		b, _ = json.Marshal(fmt.Sprintf("%#v", v))
 	}
-	return string(b)
+	return b
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"time"
 
@@ -134,11 +133,16 @@ func (a *app) change(ctx context.Context, f changeFlags, step func(*keyfile.Docu
 		return err
 	}
 	var out ring
+	var doc *keyfile.Document
 	err = keyfile.Update(ctx, f.ring.path, p, func(d *keyfile.Document) error {
+		if err := f.ring.admit(d); err != nil {
+			return err
+		}
 		id, err := step(d)
 		if err != nil {
 			return err
 		}
+		doc = d
 		out, err = describe(f.ring.path, d, f.tenant)
 		out.Key = id
 		return err
@@ -146,8 +150,13 @@ func (a *app) change(ctx context.Context, f changeFlags, step func(*keyfile.Docu
 	if err != nil {
 		return classified(err)
 	}
-	out.Generation++
+	out.written(doc)
 	return a.print(out, out.lines()...)
+}
+
+// written takes over what writing the file has made of d.
+func (r *ring) written(d *keyfile.Document) {
+	r.Generation, r.Written = d.Generation(), when(d.Written())
 }
 
 // classified keeps the exit code that an error has, or takes it for a local one.
@@ -157,17 +166,6 @@ func classified(err error) error {
 		return err
 	}
 	return local(err)
-}
-
-// resolve fills in the file's path from the environment.
-func (f *ringFlags) resolve() error {
-	if f.path == "" {
-		f.path = os.Getenv(keyfile.EnvKeyring)
-	}
-	if f.path == "" {
-		return errNoRing
-	}
-	return nil
 }
 
 // find returns the key whose id begins with prefix.
@@ -195,7 +193,7 @@ func deployed(text, what string, earliest time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, fail(codeUsage, "give --deployed-at: since when %s; RFC 3339, or \"now\"", what)
 	}
-	at := now()
+	at := time.Now().UTC()
 	if text != "now" {
 		var err error
 		if at, err = time.Parse(time.RFC3339, text); err != nil {

@@ -31,10 +31,7 @@ func (a *app) keyringExport() *cobra.Command {
 			keytool keyring export --keyring ring.json --passphrase-file pass.txt -o cachekit.env`),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := f.resolve(); err != nil {
-				return err
-			}
-			d, err := a.readRing(cmd.Context(), f)
+			d, err := a.readRing(cmd.Context(), &f)
 			if err != nil {
 				return err
 			}

@@ -70,16 +70,15 @@ func (a *app) createRing(ctx context.Context, f changeFlags, from *keys.Keyring,
 	if err != nil {
 		return local(err)
 	}
+	if _, err := describe(f.ring.path, d, f.tenant); err != nil {
+		return err
+	}
 	p, err := a.protection(ctx, f.ring, true)
 	if err != nil {
 		return err
 	}
 	if err := keyfile.Create(ctx, f.ring.path, p, d); err != nil {
 		return existing(f.ring.path, err)
-	}
-	d, err = keyfile.Read(ctx, f.ring.path, p, nil)
-	if err != nil {
-		return local(err)
 	}
 	out, err := describe(f.ring.path, d, f.tenant)
 	if err != nil {

@@ -81,7 +81,7 @@ func (a *app) mayRetire(d *keyfile.Document, k keyfile.Key, f retireFlags) error
 	}
 	end := at.Add(f.maxTTL)
 	if f.allExpire {
-		if now().Before(end) {
+		if time.Now().Before(end) {
 			return fail(codeVerdict, "entries under this key may live until %s: come back then", end.Format(time.RFC3339))
 		}
 		return nil
@@ -92,47 +92,68 @@ func (a *app) mayRetire(d *keyfile.Document, k keyfile.Key, f retireFlags) error
 	return a.audited(d, k, f.audit, at)
 }
 
+// open opens a file that holds no secret, - for standard input.
+func (a *app) open(file string) (*os.File, error) {
+	if file == "-" {
+		return a.stdin()
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fail(codeUsage, "%w", err)
+	}
+	return f, nil
+}
+
 // maxAudit bounds what is read of an audit's result.
 const maxAudit = 16 << 20
 
 // audited checks that an audit begun after the deployment found no entry under
 // the key.
 func (a *app) audited(d *keyfile.Document, k keyfile.Key, file string, at time.Time) error {
-	in := io.Reader(a.in)
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return fail(codeUsage, "%w", err)
-		}
-		defer f.Close()
-		in = f
+	in, err := a.open(file)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	var doc struct {
 		Schema  int     `json:"schema"`
 		Command string  `json:"command"`
 		Result  *walked `json:"result"`
 	}
-	err := json.NewDecoder(io.LimitReader(in, maxAudit)).Decode(&doc)
+	err = json.NewDecoder(io.LimitReader(in, maxAudit)).Decode(&doc)
 	w := doc.Result
 	switch {
 	case err != nil:
 		return fail(codeUsage, "--audit: not the result of \"keytool audit --json\": %w", err)
 	case doc.Schema != schema || doc.Command != "audit" || w == nil:
 		return fail(codeUsage, "--audit: not the result of \"keytool audit --json\" of this version")
-	case !w.Done || w.Failed > 0:
+	case !w.Done || w.Failed > 0 || w.Scope.Cursor != "":
 		return fail(codeVerdict, "the audit did not see every entry: run it again")
 	case w.Started.Before(at):
 		return fail(codeVerdict, "the audit began %s, before the deployment was complete: run it again", w.Started.Format(time.RFC3339))
-	case len(w.Keys) == 0 && w.Unauthenticated > 0:
-		return fail(codeVerdict, "the audit opened no entry: was it given these keys and the right tenant?")
+	case w.Seen == 0:
+		return fail(codeVerdict, "the audit saw no entry: was it of the right storage and prefix? Where there is none, use --all-expire")
 	}
-	for _, entry := range w.Keys {
-		f, err := fingerprintOf(d, k.ID, entry.Tenant)
+	return none(d, k, w.Keys)
+}
+
+// none checks that the audit knew the key for every tenant that it saw, and
+// found nothing under it.
+func none(d *keyfile.Document, k keyfile.Key, counts []walkedKey) error {
+	known := map[string]bool{}
+	for _, c := range counts {
+		f, err := fingerprintOf(d, k.ID, c.Tenant)
 		if err != nil {
 			return err
 		}
-		if f == entry.Fingerprint && entry.Entries > 0 {
-			return fail(codeVerdict, "%d entries are still under this key (tenant %s): reencrypt them, or wait until they end; entries without expiry never do", entry.Entries, entry.Tenant)
+		if f == c.Fingerprint && c.Entries > 0 {
+			return fail(codeVerdict, "%d entries are still under this key (tenant %s): reencrypt them, or wait until they end; entries without expiry never do", c.Entries, c.Tenant)
+		}
+		known[c.Tenant] = known[c.Tenant] || f == c.Fingerprint
+	}
+	for tenant, ok := range known {
+		if !ok {
+			return fail(codeVerdict, "the audit was not given this key (tenant %s), so it could not tell what is under it: run it with the keys of this file", tenant)
 		}
 	}
 	return nil

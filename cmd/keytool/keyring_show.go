@@ -15,10 +15,7 @@ func (a *app) keyringShow() *cobra.Command {
 		Example: "keytool keyring show --keyring ring.json --passphrase-file pass.txt --tenant acme",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := f.ring.resolve(); err != nil {
-				return err
-			}
-			d, err := a.readRing(cmd.Context(), f.ring)
+			d, err := a.readRing(cmd.Context(), &f.ring)
 			if err != nil {
 				return err
 			}

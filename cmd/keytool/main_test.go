@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -35,10 +36,19 @@ func runScripts(t *testing.T, dir string, setup func(*testscript.Env) error) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits,
-			"mode":  mode,
-			"fill":  fill,
-			"plant": plant,
+			"agekey": agekey,
+			"exits":  exits,
+			"fill":   fill,
+			"grab":   grab,
+			"mode":   mode,
+			"plant":  plant,
+			"shape":  shape,
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "mounts" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return mounts(), nil
 		},
 	})
 }

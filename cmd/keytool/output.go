@@ -39,7 +39,9 @@ func (a *app) printJSON(d document) {
 	d.Schema, d.Command = schema, a.command
 	enc := json.NewEncoder(a.out)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(d)
+	if err := enc.Encode(d); err != nil && a.out.err == nil {
+		a.out.err = err
+	}
 }
 
 // text removes the indentation that raw strings have in the source.

@@ -11,7 +11,8 @@ import (
 
 // progress shows how far a walk is: on a terminal by one line that is written
 // over, elsewhere by a line every ten seconds. The number of entries is not
-// known beforehand, so there is no percentage.
+// known beforehand, so there is no percentage. NO_COLOR and a dumb terminal get
+// plain lines too.
 type progress struct {
 	out     io.Writer // nil shows nothing
 	tty     bool
@@ -27,9 +28,9 @@ const (
 func (a *app) progress() *progress {
 	p := &progress{out: a.errs, started: time.Now(), shown: time.Now()}
 	if f, ok := a.errs.(*os.File); ok {
-		p.tty = terminal(f)
+		p.tty = terminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	}
-	if a.quiet || a.json && !p.tty {
+	if a.quiet || a.json {
 		p.out = nil
 	}
 	return p

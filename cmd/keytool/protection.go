@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +19,7 @@ type ringFlags struct {
 	identity   string
 	recipients []string
 	clear      bool
+	generation uint64
 }
 
 func (f *ringFlags) add(c *cobra.Command) {
@@ -30,6 +33,7 @@ func (f *ringFlags) addProtection(c *cobra.Command) {
 	c.Flags().StringVar(&f.identity, "identity", "", "age identity `file` that opens the keyring file")
 	c.Flags().StringArrayVar(&f.recipients, "recipient", nil, "age `recipient` to encrypt the keyring file to, with --identity; may be given several times")
 	c.Flags().BoolVar(&f.clear, "cleartext", false, "the keyring file is not encrypted, and so not authenticated either")
+	c.Flags().Uint64Var(&f.generation, "min-generation", 0, "refuse a keyring file that is older than generation `N`, as \"keyring show\" last showed it")
 	c.MarkFlagsMutuallyExclusive("passphrase-file", "identity", "cleartext")
 }
 
@@ -37,16 +41,51 @@ func (f *ringFlags) addProtection(c *cobra.Command) {
 var errNoRing = &failure{codeUsage, errors.New("name the keyring file with --keyring or $" + keyfile.EnvKeyring)}
 
 // readRing opens the keyring file that f names.
-func (a *app) readRing(ctx context.Context, f ringFlags) (*keyfile.Document, error) {
-	if f.path == "" {
-		return nil, errNoRing
+func (a *app) readRing(ctx context.Context, f *ringFlags) (*keyfile.Document, error) {
+	if err := f.resolve(); err != nil {
+		return nil, err
 	}
-	p, err := a.protection(ctx, f, false)
+	p, err := a.protection(ctx, *f, false)
 	if err != nil {
 		return nil, err
 	}
 	d, err := keyfile.Read(ctx, f.path, p, nil)
-	return d, local(err)
+	if err == nil {
+		err = f.admit(d)
+	}
+	return d, classified(err)
+}
+
+// given reports whether a flag names a file, or what opens that of the environment.
+func (f *ringFlags) given() bool {
+	return f.path != "" || f.passphrase != "" || f.identity != "" || f.clear || f.generation > 0
+}
+
+// admit refuses a file that is older than the operator knows: nothing in a file
+// tells that there has been a later one.
+func (f *ringFlags) admit(d *keyfile.Document) error {
+	if d.Generation() < f.generation {
+		return fail(codeUsage, "%w: %s has generation %d, older than --min-generation %d: put the latest file back", keyfile.ErrRollback, f.path, d.Generation(), f.generation)
+	}
+	return nil
+}
+
+// resolve fills in what no flag says from the variables that a program would go
+// by.
+func (f *ringFlags) resolve() error {
+	if f.path == "" {
+		f.path = os.Getenv(keyfile.EnvKeyring)
+	}
+	if f.path == "" {
+		return errNoRing
+	}
+	if f.passphrase == "" && f.identity == "" && !f.clear {
+		f.passphrase, f.identity = os.Getenv(keyfile.EnvPassphraseFile), os.Getenv(keyfile.EnvIdentityFile)
+	}
+	if f.passphrase != "" && f.identity != "" {
+		return fail(codeUsage, "%s and %s are both set: unset one of them", keyfile.EnvPassphraseFile, keyfile.EnvIdentityFile)
+	}
+	return nil
 }
 
 // protection returns what opens the file that f names, or is to seal it. Where
@@ -128,7 +167,12 @@ func (a *app) askNew(ctx context.Context, what string) (string, error) {
 // ask reads a line from the terminal without showing it.
 func (a *app) ask(ctx context.Context, what string) (string, error) {
 	text, err := readHidden(ctx, func() { fmt.Fprintf(a.errs, "%s: ", what) }, func() { fmt.Fprintln(a.errs) })
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return "", fail(codeUsage, "interrupted: nothing was written")
+	case errors.Is(err, io.EOF):
+		return "", fail(codeUsage, "no passphrase was given")
+	case err != nil:
 		return "", fail(codeUsage, "a passphrase is needed and there is no terminal to ask on: give --passphrase-file (%w)", err)
 	}
 	return text, nil

@@ -79,13 +79,17 @@ func (a *app) rotateRing(ctx context.Context, f rotateFlags) error {
 		return err
 	}
 	out := rotation{}
+	var doc *keyfile.Document
 	see := func(d *keyfile.Document) error {
-		out.Next = next(d)
+		doc, out.Next = d, next(d)
 		out.Ring, err = describe(f.change.ring.path, d, f.change.tenant)
 		return err
 	}
 	if f.step == "" && !f.compromise {
 		d, err := keyfile.Read(ctx, f.change.ring.path, p, nil)
+		if err == nil {
+			err = f.change.ring.admit(d)
+		}
 		if err == nil {
 			err = see(d)
 		}
@@ -95,6 +99,9 @@ func (a *app) rotateRing(ctx context.Context, f rotateFlags) error {
 		return a.print(out, out.lines()...)
 	}
 	err = keyfile.Update(ctx, f.change.ring.path, p, func(d *keyfile.Document) error {
+		if err := f.change.ring.admit(d); err != nil {
+			return err
+		}
 		if out.Done, err = a.take(d, f); err != nil {
 			return err
 		}
@@ -103,7 +110,7 @@ func (a *app) rotateRing(ctx context.Context, f rotateFlags) error {
 	if err != nil {
 		return classified(err)
 	}
-	out.Ring.Generation++
+	out.Ring.written(doc)
 	return a.print(out, out.lines()...)
 }
 

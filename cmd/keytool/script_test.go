@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
+	"filippo.io/age"
 	"github.com/redis/go-redis/v9"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -87,3 +92,59 @@ func plant(ts *testscript.TestScript, neg bool, args []string) {
 	defer client.Close()
 	ts.Check(client.Set(context.Background(), args[0], args[1], time.Hour).Err())
 }
+
+// agekey writes an age identity and sets RECIPIENT to what encrypts to it:
+// "agekey ops.agekey".
+func agekey(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: agekey FILE")
+	}
+	id, err := age.GenerateX25519Identity()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(id.String()+"\n"), 0o600))
+	ts.Setenv("RECIPIENT", id.Recipient().String())
+}
+
+// grab sets a variable to what the expression's group matches on standard
+// output: "grab ID '([0-9a-f]{12})  staged'".
+func grab(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: grab NAME EXPRESSION")
+	}
+	m := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) != 2 {
+		ts.Fatalf("%s does not match the output", args[1])
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+// varying is what differs from run to run in a JSON document.
+var varying = []struct {
+	pattern *regexp.Regexp
+	text    string
+}{
+	{regexp.MustCompile(`"[0-9a-f]{64}"`), `"<64 hex>"`},
+	{regexp.MustCompile(`"[0-9a-f]{32}"`), `"<32 hex>"`},
+	{regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"`), `"<time>"`},
+	{regexp.MustCompile(`"(bytes|stored_bytes|ttl_seconds)": [0-9.]+`), `"$1": "<number>"`},
+}
+
+// shape writes the JSON document on standard output to a file, indented and
+// without what varies: "shape got.json".
+func shape(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: shape FILE")
+	}
+	var out bytes.Buffer
+	ts.Check(json.Indent(&out, []byte(ts.ReadFile("stdout")), "", "  "))
+	text := out.String()
+	for _, v := range varying {
+		text = v.pattern.ReplaceAllString(text, v.text)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+// mounts reports whether this machine lets a test mount a file system of its own.
+var mounts = sync.OnceValue(func() bool {
+	return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", os.TempDir()).Run() == nil
+})

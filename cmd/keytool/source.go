@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,8 +36,8 @@ func (a *app) keyring(ctx context.Context, f keyFlags) (*keys.Keyring, error) {
 			return nil, err
 		}
 		return keys.NewKeyring(key)
-	case f.ring.path != "":
-		d, err := a.readRing(ctx, f.ring)
+	case f.ring.given():
+		d, err := a.readRing(ctx, &f.ring)
 		if err != nil {
 			return nil, err
 		}
@@ -70,18 +72,14 @@ func (a *app) readKey(file string) (keys.MasterKey, error) {
 	return key, nil
 }
 
-// readSecret returns the text of a secret without the line end behind it.
+// readSecret returns the text of a secret without the one line end behind it, as
+// package keyfile reads passphrases.
 func (a *app) readSecret(file string) (string, error) {
-	f := a.in
-	if file != "-" {
-		var err error
-		if f, err = openSecret(file); err != nil {
-			return "", err
-		}
-		defer f.Close()
-	} else if terminal(f) {
-		return "", fail(codeUsage, "standard input is a terminal, where a secret would be shown: pipe it in, or name a file")
+	f, err := a.secretFile(file)
+	if err != nil {
+		return "", err
 	}
+	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxSecretText+1))
 	defer clear(b)
 	switch {
@@ -90,10 +88,26 @@ func (a *app) readSecret(file string) (string, error) {
 	case len(b) > maxSecretText:
 		return "", fail(codeUsage, "%s is too long for a secret", secretName(file))
 	}
-	return strings.TrimRight(string(b), "\r\n"), nil
+	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
 }
 
-// openSecret opens a regular file that nobody but its owner can read.
+func (a *app) secretFile(file string) (*os.File, error) {
+	if file != "-" {
+		return openSecret(file)
+	}
+	f, err := a.stdin()
+	if err == nil && terminal(f) {
+		err = fail(codeUsage, "standard input is a terminal, where a secret would be shown: pipe it in, or name a file")
+	}
+	return f, err
+}
+
+// descriptor is a path that names an open descriptor, such as the pipe of a
+// shell's <(command).
+var descriptor = regexp.MustCompile(`^/(dev|proc/self)/fd/[0-9]+$`)
+
+// openSecret opens a regular file that nobody but its owner can read, or a pipe
+// that was handed to this process.
 func openSecret(file string) (*os.File, error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|nonblock, 0)
 	if err != nil {
@@ -102,6 +116,8 @@ func openSecret(file string) (*os.File, error) {
 	info, err := f.Stat()
 	switch {
 	case err != nil:
+	case descriptor.MatchString(file) && info.Mode()&fs.ModeNamedPipe != 0:
+		return f, nil
 	case !info.Mode().IsRegular():
 		err = errors.New("is not a regular file")
 	case info.Mode().Perm()&0o077 != 0:

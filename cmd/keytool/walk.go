@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cachekit-io/cachekit-go/internal/rekey"
-	"github.com/cachekit-io/cachekit-go/internal/store"
 )
 
 // walked is the result of audit and reencrypt.
@@ -46,6 +45,8 @@ type scope struct {
 	TenantOf  []string `json:"tenant_of,omitempty"`
 	InteropV2 bool     `json:"interop_v2"`
 	KeysFrom  bool     `json:"keys_from"`
+	// Cursor is where the walk began, if not at the start.
+	Cursor string `json:"cursor,omitempty"`
 }
 
 type walkedKey struct {
@@ -79,8 +80,12 @@ func (f *walkFlags) add(c *cobra.Command) {
 	c.Flags().BoolVar(&f.list, "list-failed", false, "list the storage keys of entries that did not open or could not be replaced")
 }
 
-// config turns flags into what package rekey takes.
-func (a *app) config(ctx context.Context, f walkFlags, s *store.Store) (rekey.Config, error) {
+func (f *walkFlags) scope() scope {
+	return scope{f.entries.prefix, f.entries.tenant, f.entries.tenantOf, f.entries.v2, f.entries.keysFrom != "", f.cursor}
+}
+
+// config turns flags into what package rekey takes, but for the store.
+func (a *app) config(ctx context.Context, f walkFlags) (rekey.Config, error) {
 	if f.rate < 0 || f.parallel < 1 {
 		return rekey.Config{}, fail(codeUsage, "--rate is not negative and --parallel at least 1")
 	}
@@ -97,7 +102,7 @@ func (a *app) config(ctx context.Context, f walkFlags, s *store.Store) (rekey.Co
 		return rekey.Config{}, err
 	}
 	return rekey.Config{
-		Store: s, Ring: ring, Tenant: tenants, Compressed: f.entries.v2, Prefix: f.entries.prefix,
+		Ring: ring, Tenant: tenants, Compressed: f.entries.v2, Prefix: f.entries.prefix,
 		Cursor: f.cursor, Keys: list, Rate: f.rate, Parallel: f.parallel,
 	}, nil
 }
@@ -105,17 +110,16 @@ func (a *app) config(ctx context.Context, f walkFlags, s *store.Store) (rekey.Co
 // walk runs a walk and returns its result. The error ends the command after the
 // result has been printed.
 func (a *app) walk(ctx context.Context, f walkFlags, change func(*rekey.Config)) (walked, error) {
-	s, err := openStore(ctx)
+	cfg, err := a.config(ctx, f)
 	if err != nil {
 		return walked{}, err
 	}
-	defer s.Close()
-	cfg, err := a.config(ctx, f, s)
-	if err != nil {
+	if cfg.Store, err = openStore(ctx); err != nil {
 		return walked{}, err
 	}
+	defer cfg.Store.Close()
 	change(&cfg)
-	out := walked{Started: now(), Scope: scope{f.entries.prefix, f.entries.tenant, f.entries.tenantOf, f.entries.v2, cfg.Keys != nil}}
+	out := walked{Started: time.Now().UTC(), Scope: f.scope()}
 	if f.list {
 		cfg.Failed = func(key string, err error) {
 			out.FailedKeys = append(out.FailedKeys, walkedFailure{key, err.Error()})
@@ -131,9 +135,12 @@ func (a *app) walk(ctx context.Context, f walkFlags, change func(*rekey.Config))
 
 // walkError gives the end of a walk its exit code.
 func walkError(err error) error {
+	var local *failure
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &local):
+		return err
 	case errors.Is(err, rekey.ErrCannotSwap):
 		return fail(codeUsage, "%w; keep the old key in the keyring for the longest TTL after the deployment of the new one, then retire it (docs/key-rotation.md)", err)
 	case errors.Is(err, rekey.ErrCannotScan):
@@ -186,9 +193,17 @@ func (w walked) lines() []string {
 		lines = append(lines, fmt.Sprintf("  %q: %s", f.Key, f.Reason))
 	}
 	if !w.Done {
-		lines = append(lines, fmt.Sprintf("not finished    go on with --cursor %q", w.Cursor))
+		lines = append(lines, "not finished    "+w.resume())
 	}
 	return lines
+}
+
+// resume says how to go on with a walk that was cut short.
+func (w walked) resume() string {
+	if w.Cursor == "" {
+		return "run it again"
+	}
+	return fmt.Sprintf("go on with --cursor %q", w.Cursor)
 }
 
 // finish prints the result and ends the command with what is the most urgent:
@@ -204,7 +219,7 @@ func (a *app) finish(w walked, err error, bad bool, lines ...string) error {
 	case err != nil:
 		return err
 	case !w.Done:
-		return fail(codePartial, "stopped before the end: go on with --cursor %q", w.Cursor)
+		return fail(codePartial, "stopped before the end: %s", w.resume())
 	case w.Failed > 0:
 		return fail(codePartial, "%d entries could not be read or replaced: run it again", w.Failed)
 	case bad:

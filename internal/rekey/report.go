@@ -13,7 +13,8 @@ type Report struct {
 	// Seen entries were looked at; Gone of them were no longer there, Skipped
 	// belong to no tenant that was given.
 	Seen, Gone, Skipped uint64
-	// Keys has the entries that opened under each key, as they were found.
+	// Keys has the entries that opened under each key, as they were found: every
+	// key of the keyring for each tenant that was seen, those with none too.
 	Keys []KeyCount
 	// Unauthenticated entries opened under no key of the keyring. LookLike
 	// counts what they look like, which is a guess.

@@ -172,7 +172,7 @@ func (w *walk) finish(p *page, err error) bool {
 		}
 		return false
 	}
-	p.done = true
+	p.done, p.keys = true, nil
 	for len(w.pending) > 0 && w.pending[0].done {
 		if w.total.Cursor, w.total.Done = w.pending[0].next, w.pending[0].last; w.total.Done {
 			w.total.Cursor = ""
@@ -193,10 +193,14 @@ func (w *walk) tenant(name string) (*tenant, error) {
 		return t, nil
 	}
 	t, err := w.cfg.tenant(name)
-	if err == nil {
-		w.tenants[name] = t
+	if err != nil {
+		return nil, err
 	}
-	return t, err
+	w.tenants[name] = t
+	for place, f := range t.prints { // a key with no entry is a finding too
+		w.total.count(KeyCount{Tenant: name, Fingerprint: f, Place: place}, 0)
+	}
+	return t, nil
 }
 
 // failed reports one entry.
