@@ -28,6 +28,21 @@ func TestRedisScripts(t *testing.T) {
 	})
 }
 
+// TestKMSScripts runs those that need a KMS. $KEK is a key of a server of their
+// own, which a third party wrote.
+func TestKMSScripts(t *testing.T) {
+	runScripts(t, "testdata/kms", func(e *testscript.Env) error {
+		for name, value := range map[string]string{
+			"AWS_ENDPOINT_URL_KMS": testenv.AWS(e.T().(testing.TB)), "AWS_REGION": "eu-west-1",
+			"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true",
+			"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+		} {
+			e.Setenv(name, value)
+		}
+		return nil
+	})
+}
+
 func runScripts(t *testing.T, dir string, setup func(*testscript.Env) error) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 dir,
@@ -40,6 +55,7 @@ func runScripts(t *testing.T, dir string, setup func(*testscript.Env) error) {
 			"exits":  exits,
 			"fill":   fill,
 			"grab":   grab,
+			"kek":    kek,
 			"mode":   mode,
 			"plant":  plant,
 			"shape":  shape,

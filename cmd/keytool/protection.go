@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cachekit-io/cachekit-go/keys/keyfile"
+	"github.com/cachekit-io/cachekit-go/keys/keyfile/kms"
 )
 
 // ringFlags name a keyring file and what opens it.
@@ -19,6 +22,7 @@ type ringFlags struct {
 	identity   string
 	recipients []string
 	clear      bool
+	kek        string
 	generation uint64
 }
 
@@ -32,9 +36,10 @@ func (f *ringFlags) addProtection(c *cobra.Command) {
 	c.Flags().StringVar(&f.passphrase, "passphrase-file", "", "`file` with the passphrase of the keyring file, - for standard input")
 	c.Flags().StringVar(&f.identity, "identity", "", "age identity `file` that opens the keyring file")
 	c.Flags().StringArrayVar(&f.recipients, "recipient", nil, "age `recipient` to encrypt the keyring file to, with --identity; may be given several times")
+	c.Flags().StringVar(&f.kek, "kek-uri", "", "`URI` of the KMS key of the keyring file: aws-kms://, gcp-kms:// or hcvault://; its credentials come from the environment")
 	c.Flags().BoolVar(&f.clear, "cleartext", false, "the keyring file is not encrypted, and so not authenticated either")
 	c.Flags().Uint64Var(&f.generation, "min-generation", 0, "refuse a keyring file that is older than generation `N`, as \"keyring show\" last showed it")
-	c.MarkFlagsMutuallyExclusive("passphrase-file", "identity", "cleartext")
+	c.MarkFlagsMutuallyExclusive("passphrase-file", "identity", "kek-uri", "cleartext")
 }
 
 // errNoRing asks for the name of a keyring file.
@@ -58,7 +63,7 @@ func (a *app) readRing(ctx context.Context, f *ringFlags) (*keyfile.Document, er
 
 // given reports whether a flag names a file, or what opens that of the environment.
 func (f *ringFlags) given() bool {
-	return f.path != "" || f.passphrase != "" || f.identity != "" || f.clear || f.generation > 0
+	return f.path != "" || f.passphrase != "" || f.identity != "" || f.kek != "" || f.clear || f.generation > 0
 }
 
 // admit refuses a file that is older than the operator knows: nothing in a file
@@ -79,7 +84,7 @@ func (f *ringFlags) resolve() error {
 	if f.path == "" {
 		return errNoRing
 	}
-	if f.passphrase == "" && f.identity == "" && !f.clear {
+	if f.passphrase == "" && f.identity == "" && f.kek == "" && !f.clear {
 		f.passphrase, f.identity = os.Getenv(keyfile.EnvPassphraseFile), os.Getenv(keyfile.EnvIdentityFile)
 	}
 	if f.passphrase != "" && f.identity != "" {
@@ -95,6 +100,8 @@ func (a *app) protection(ctx context.Context, f ringFlags, create bool) (*keyfil
 	case f.clear:
 		a.note("warning: the keyring file is in the clear: whoever can write it can change keys unnoticed")
 		return keyfile.Cleartext(), nil
+	case f.kek != "":
+		return openKMS(ctx, f.kek)
 	case f.identity != "":
 		text, err := a.readSecret(f.identity)
 		if err != nil {
@@ -106,6 +113,16 @@ func (a *app) protection(ctx context.Context, f ringFlags, create bool) (*keyfil
 		return nil, fail(codeUsage, "--recipient needs --identity, or nobody here could open the file again")
 	}
 	return a.passphrase(ctx, f, create)
+}
+
+// openKMS links the clients of all three: a tool for operators cannot know which.
+func openKMS(ctx context.Context, uri string) (*keyfile.Protection, error) {
+	scheme, _, _ := strings.Cut(uri, "://")
+	if !slices.Contains([]string{"aws-kms", "gcp-kms", "hcvault"}, scheme) {
+		return nil, fail(codeUsage, "--kek-uri begins with aws-kms://, gcp-kms:// or hcvault://")
+	}
+	p, err := kms.Open(ctx, uri)
+	return p, local(err)
 }
 
 func (a *app) passphrase(ctx context.Context, f ringFlags, create bool) (*keyfile.Protection, error) {
@@ -128,10 +145,12 @@ func (a *app) passphrase(ctx context.Context, f ringFlags, create bool) (*keyfil
 
 // askFor asks for the passphrase of an existing file, if it has one.
 func (a *app) askFor(ctx context.Context, f ringFlags) (string, error) {
-	kind, _, err := keyfile.Probe(f.path, nil)
+	kind, uri, err := keyfile.Probe(f.path, nil)
 	switch {
 	case err != nil:
 		return "", local(err)
+	case kind == "kms":
+		return "", fail(codeUsage, "%s is encrypted under a KMS key: give --kek-uri %s, if you know that key", f.path, uri)
 	case kind == "age":
 		return "", fail(codeUsage, "%s is encrypted to age recipients: give --identity", f.path)
 	case kind == "cleartext":

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/redis/go-redis/v9"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -142,6 +145,21 @@ func shape(ts *testscript.TestScript, neg bool, args []string) {
 		text = v.pattern.ReplaceAllString(text, v.text)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+// kek makes a key in the KMS of the environment and sets a variable to its URI:
+// "kek KEK".
+func kek(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: kek NAME")
+	}
+	client := kms.New(kms.Options{
+		BaseEndpoint: aws.String(ts.Getenv("AWS_ENDPOINT_URL_KMS")), Region: ts.Getenv("AWS_REGION"),
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	})
+	out, err := client.CreateKey(context.Background(), &kms.CreateKeyInput{})
+	ts.Check(err)
+	ts.Setenv(args[0], "aws-kms://"+*out.KeyMetadata.Arn)
 }
 
 // mounts reports whether this machine lets a test mount a file system of its own.
