@@ -59,7 +59,7 @@ func TestCircuit(t *testing.T) {
 		if err := get(t, b); kindOf(err) != backends.CircuitOpen {
 			t.Errorf("just before OpenFor: %v", err)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if err := get(t, b); kindOf(err) != backends.Transient {
 			t.Errorf("the probe got %v, want the storage's failure", err)
 		}

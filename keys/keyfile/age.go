@@ -77,7 +77,7 @@ func Age(identities []byte, recipients ...string) (*Protection, error) {
 	if len(bytes.TrimSpace(identities)) > 0 {
 		var err error
 		if ids, err = age.ParseIdentities(bytes.NewReader(identities)); err != nil {
-			return nil, fmt.Errorf("%w: the identities are none of age's: give lines of AGE-SECRET-KEY-...", ErrProtection)
+			return nil, fmt.Errorf("%w: the identities are none of age's: give lines that begin with AGE-SECRET-KEY-1", ErrProtection)
 		}
 	}
 	if len(recipients) > 0 {
