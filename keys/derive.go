@@ -60,6 +60,9 @@ type Fingerprint [16]byte
 // String returns the fingerprint as 32 lower-case hex digits.
 func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
 
+// MarshalText returns String, so that JSON shows it as text.
+func (f Fingerprint) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
 func fingerprint(key []byte) (f Fingerprint) {
 	h := sha256.New()
 	h.Write([]byte(fingerprintPrefix))

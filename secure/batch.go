@@ -14,9 +14,13 @@ import (
 
 // batch is a set of caller's keys with their storage keys, each once.
 type batch struct {
+	op          string
 	keys, names []string
 	failed      map[string]error
 }
+
+// size is how many keys there are, those that cannot be stored included.
+func (b *batch) size() int { return len(b.names) + len(b.failed) }
 
 func (b *batch) fail(key string, err error) {
 	if b.failed == nil {
@@ -27,7 +31,7 @@ func (b *batch) fail(key string, err error) {
 
 // batchOf names the keys; those that cannot be stored are failed at once.
 func (c *Cache) batchOf(op string, n int, keys iter.Seq[string]) *batch {
-	b := &batch{keys: make([]string, 0, n), names: make([]string, 0, n)}
+	b := &batch{op: op, keys: make([]string, 0, n), names: make([]string, 0, n)}
 	seen := make(map[string]struct{}, n)
 	for key := range keys {
 		if _, again := seen[key]; again {
@@ -54,7 +58,9 @@ func (c *Cache) batchOf(op string, n int, keys iter.Seq[string]) *batch {
 func (v View[T]) GetMany(ctx context.Context, keys []string) (map[string]T, error) {
 	out := make(map[string]T, len(keys))
 	b := v.cache.batchOf("get many", len(keys), slices.Values(keys))
+	ctx, o := v.cache.core.begin(ctx, b.op, "", b.size())
 	getMany(ctx, v.cache.core, b, out)
+	o.many(len(out), b.failed)
 	return out, newBatchError("get many", b.failed)
 }
 
@@ -133,7 +139,9 @@ func (c *core) take(f store.Fetched, name string, ticket l1.Ticket, dst any) err
 // the error of each; all others are stored.
 func (v View[T]) SetMany(ctx context.Context, values map[string]T) error {
 	b := v.cache.batchOf("set many", len(values), maps.Keys(values))
+	ctx, o := v.cache.core.begin(ctx, b.op, "", b.size())
 	setMany(ctx, v.cache.core, b, values)
+	o.done(one(b.failed))
 	return newBatchError("set many", b.failed)
 }
 
@@ -200,7 +208,9 @@ func (c *core) putMany(ctx context.Context, entries []envelope.Sealed) []error {
 // If some keys failed, the error is a *BatchError.
 func (c *Cache) DeleteMany(ctx context.Context, keys []string) (existed int, err error) {
 	b := c.batchOf("delete many", len(keys), slices.Values(keys))
+	ctx, o := c.core.begin(ctx, b.op, "", b.size())
 	existed = c.core.deleteMany(ctx, b)
+	o.done(one(b.failed))
 	return existed, newBatchError("delete many", b.failed)
 }
 

@@ -82,7 +82,10 @@ func (c *Cache) SetTTL(ctx context.Context, key string, value any, ttl time.Dura
 	if err != nil {
 		return c.core.fail("set", "", err)
 	}
-	return c.core.fail("set", name, c.core.set(ctx, name, value, ttl))
+	ctx, o := c.core.begin(ctx, "set", name, 1)
+	err = c.core.set(ctx, name, value, ttl)
+	o.done(err)
+	return c.core.fail("set", name, err)
 }
 
 // Delete removes the entry of key and reports whether there was one, as far as
@@ -93,7 +96,9 @@ func (c *Cache) Delete(ctx context.Context, key string) (existed bool, err error
 	if err != nil {
 		return false, c.core.fail("delete", "", err)
 	}
+	ctx, o := c.core.begin(ctx, "delete", name, 1)
 	existed, err = c.core.delete(ctx, name)
+	o.done(err)
 	return existed, c.core.fail("delete", name, err)
 }
 
@@ -104,7 +109,9 @@ func (c *Cache) Exists(ctx context.Context, key string) (bool, error) {
 	if err != nil {
 		return false, c.core.fail("exists", "", err)
 	}
+	ctx, o := c.core.begin(ctx, "exists", name, 1)
 	ok, err := c.core.exists(ctx, name)
+	o.read(ok, err)
 	return ok, c.core.fail("exists", name, err)
 }
 
@@ -120,11 +127,15 @@ func (c *Cache) Close() error { return c.core.close() }
 func (c *core) get(ctx context.Context, name string, ttl time.Duration, dst any) (bool, error) {
 	h, err := c.lookup(name, dst)
 	if h != hitNone || err != nil {
+		c.local(ctx, "get", name, h, err)
 		return h != hitAbsent && err == nil, err
 	}
-	return c.fetch(ctx, name, ttl, c.l1 != nil, func(f store.Fetched) (envelope.Sealed, error) {
+	ctx, o := c.begin(ctx, "get", name, 1)
+	found, err := c.fetch(ctx, name, ttl, c.l1 != nil, func(f store.Fetched) (envelope.Sealed, error) {
 		return c.open(f.Received, dst)
 	})
+	o.read(found, err)
+	return found, err
 }
 
 // fetch reads name from the backend, has the bytes opened, and copies them to

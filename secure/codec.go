@@ -2,6 +2,7 @@ package secure
 
 import (
 	"fmt"
+	"log/slog"
 	"reflect"
 	"sync"
 	"time"
@@ -83,7 +84,7 @@ func (c *core) sealDoc(now time.Time, name string, doc []byte) envelope.Sealed {
 	sealed := k.box.Seal(now, name, doc)
 	if k.box.Seals() >= envelope.SealBudget {
 		k.budget.Do(func() {
-			c.log.Warn("cachekit: 2^32 entries sealed under one key: rotate the master key")
+			c.note(slog.LevelWarn, Event{Kind: "seal_budget"}, "", "2^32 entries sealed under one key: rotate the master key")
 		})
 	}
 	return sealed

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,9 +31,12 @@ type core struct {
 	flights   *flight.Group[loaded]
 	hide      keys.NameSecret
 	counts    counters
+	sampler   sampler
+	backend   string         // the kind of storage, for the observer
 	releases  sync.WaitGroup // locks that are given back
 	owned     io.Closer      // the backend, if the cache opened it
 	unmeter   func()
+	detach    func() // ends what the observer attached
 	closed    atomic.Bool
 	unfollow  func() // ends following the keyring's source, if it is followed
 }
@@ -61,6 +65,10 @@ func build(ctx context.Context, p profile, opts *Options) (*Cache, error) {
 			return nil, err
 		}
 		c.store = store.New(b)
+		if c.observer != nil {
+			c.backend = kindOf(r.backend)
+			c.store.Observe(c.backendCall)
+		}
 		if r.owned {
 			c.owned = c.store
 		}
@@ -79,7 +87,11 @@ func build(ctx context.Context, p profile, opts *Options) (*Cache, error) {
 	}
 	c.flights = flight.New[loaded](&flight.Options{Timeout: s.loadTimeout})
 	c.follow(source, ring)
-	return &Cache{core: c, prefix: prefix(s.namespace)}, nil
+	built := &Cache{core: c, prefix: prefix(s.namespace)}
+	if c.observer != nil && c.observer.Attach != nil {
+		c.detach = c.observer.Attach(built.Stats)
+	}
+	return built, nil
 }
 
 // close ends background work, then closes what the cache opened.
@@ -92,6 +104,10 @@ func (c *core) close() error {
 	}
 	c.flights.Close()
 	c.releases.Wait()
+	if c.detach != nil {
+		c.detach()
+	}
+	c.sampler.closeAll(c.log)
 	if c.l1 != nil {
 		c.l1.Close()
 	}
@@ -123,7 +139,7 @@ func (c *core) fail(op, name string, err error) error {
 	err = classify(err)
 	if errors.Is(err, ErrAuth) {
 		c.counts.authFailures.Add(1)
-		c.log.Error("cachekit: entry failed authentication", "op", op, "entry", c.label(name))
+		c.note(slog.LevelError, Event{Kind: "auth_failure", Op: op}, name, "entry failed authentication", "op", op)
 	}
 	e := &Error{Op: op, Err: err}
 	if name != "" {
@@ -138,7 +154,7 @@ func (c *core) absorbed(op, name string, err error) {
 		return
 	}
 	c.counts.absorbed.Add(1)
-	c.log.Warn("cachekit: load went on without the cache", "op", op, "entry", c.label(name), "error", classify(err))
+	c.note(slog.LevelWarn, Event{Kind: "load_without_cache", Op: op, Error: errorClass(err, false)}, name, "load went on without the cache", "op", op, "error", classify(err))
 }
 
 // checkKey refuses what the family or the backend cannot hold.

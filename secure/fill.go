@@ -60,10 +60,8 @@ func (f *filling) writing(ctx context.Context) (context.Context, context.CancelF
 // came between. A store that fails does not take the value from the caller.
 func (f *filling) run(ctx context.Context, load produce) (loaded, error) {
 	c := f.core
-	c.counts.loads.Add(1)
-	value, err := load(ctx)
+	value, err := observed(ctx, c, f.name, 1, load)
 	if err != nil {
-		c.counts.loadFailures.Add(1)
 		if errors.Is(err, ErrAbsent) {
 			f.absent()
 		}
@@ -76,6 +74,7 @@ func (f *filling) run(ctx context.Context, load produce) (loaded, error) {
 		defer cancel()
 		c.absorbed("store", f.name, f.put(ctx, sealed))
 	}
+	out.ran = true
 	return out, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -118,6 +119,9 @@ func (f *follower) look(ctx context.Context) {
 		return
 	}
 	f.counts.reloadFailures.Add(1)
+	if f.observer != nil && f.observer.Event != nil {
+		f.observer.Event(Event{Kind: "keyring_failure"})
+	}
 	if f.repeats++; f.failure != err.Error() || f.repeats >= repeatEvery {
 		f.failure, f.repeats = err.Error(), 0
 		f.log.Error("cachekit: keyring not reloaded, the one in use is kept", "error", err)
@@ -154,6 +158,6 @@ func (f *follower) use(ring *keys.Keyring) error {
 		f.l1.Flush()
 	}
 	f.counts.reloads.Add(1)
-	f.log.Info("cachekit: keyring reloaded", "keys", ring.Len(), "current", state.box.Use()[0].Fingerprint.String())
+	f.note(slog.LevelInfo, Event{Kind: "keyring_reload"}, "", "keyring reloaded", "keys", ring.Len(), "current", state.box.Use()[0].Fingerprint.String())
 	return nil
 }

@@ -3,6 +3,7 @@ package secure
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -69,7 +70,7 @@ func (f *filling) lease(ctx context.Context) (release func(), err error) {
 	case !errors.Is(err, backends.ErrLocked) && ctx.Err() == nil:
 		f.outage = f.outage || backends.IsOutage(err)
 		c.counts.absorbed.Add(1)
-		c.log.Warn("cachekit: load went on without its lock", "entry", c.label(f.name), "error", classify(err))
+		c.note(slog.LevelWarn, Event{Kind: "load_without_cache", Op: "lock", Error: errorClass(err, false)}, f.name, "load went on without its lock", "error", classify(err))
 	}
 	return nil, err
 }

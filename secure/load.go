@@ -3,6 +3,7 @@ package secure
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
@@ -19,6 +20,8 @@ type loaded struct {
 	object any
 	// stale: the backend served the entry past its fresh window.
 	stale bool
+	// ran: the loader did.
+	ran bool
 }
 
 // produce runs the caller's loader.
@@ -30,6 +33,9 @@ func (c *core) getOrLoad(ctx context.Context, name string, dst any, ttl time.Dur
 		return ErrTTL
 	}
 	h, err := c.lookup(name, dst)
+	if h != hitNone || err != nil {
+		c.local(ctx, "load", name, h, err)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -41,9 +47,11 @@ func (c *core) getOrLoad(ctx context.Context, name string, dst any, ttl time.Dur
 	case h == hitFresh:
 		return nil
 	}
-	out, _, err := c.flights.Do(ctx, name, func(ctx context.Context) (loaded, error) {
+	ctx, o := c.begin(ctx, "load", name, 1)
+	out, shared, err := c.flights.Do(ctx, name, func(ctx context.Context) (loaded, error) {
 		return c.fill(ctx, name, ttl, load)
 	})
+	o.loaded(out, shared, err)
 	if err != nil {
 		return err
 	}
@@ -151,7 +159,9 @@ func (c *core) revalidate(ctx context.Context, name string, ttl time.Duration, l
 const revalidation = "\x00revalidate\x00"
 
 // renew reads the entry again, and loads it unless it is fresh by now.
-func (c *core) renew(ctx context.Context, name string, ttl time.Duration, servedStale bool, load produce) (loaded, error) {
+func (c *core) renew(ctx context.Context, name string, ttl time.Duration, servedStale bool, load produce) (out loaded, err error) {
+	ctx, o := c.begin(ctx, "refresh", name, 1)
+	defer func() { o.loaded(out, false, err) }()
 	f := c.startFill(name, ttl)
 	defer f.release()
 	out, fresh, err := f.refreshed(ctx, servedStale)
@@ -183,7 +193,7 @@ func (c *core) renew(ctx context.Context, name string, ttl time.Duration, served
 
 func (c *core) failedRefresh(name string, err error) {
 	c.counts.refreshFailures.Add(1)
-	c.log.Warn("cachekit: background refresh failed", "entry", c.label(name), "error", c.quiet(err))
+	c.note(slog.LevelWarn, Event{Kind: "refresh_failure", Op: "refresh", Error: errorClass(err, false)}, name, "background refresh failed", "error", c.quiet(err))
 }
 
 // refreshed reports whether the backend holds an entry that needs no load, and

@@ -23,6 +23,7 @@ func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx
 	c := v.cache.core
 	out := make(map[string]T, len(keys))
 	b := v.cache.batchOf("load many", len(keys), slices.Values(keys))
+	ctx, o := c.begin(ctx, b.op, "", b.size())
 	fills := make(map[string]*filling, len(b.names))
 	for _, name := range b.names {
 		fills[name] = c.startFill(name, c.ttl)
@@ -53,6 +54,7 @@ func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx
 		}
 		out[key] = value
 	}
+	o.many(len(out), b.failed)
 	return out, newBatchError("load many", b.failed)
 }
 
@@ -108,11 +110,7 @@ func decodeLoaded[T any](c *core, o flight.Outcome[loaded]) (value T, err error)
 // rules of filling.run.
 func (c *core) runMany(ctx context.Context, fills []*filling, load func(context.Context) (map[string]any, error)) []flight.Outcome[loaded] {
 	out := make([]flight.Outcome[loaded], len(fills))
-	c.counts.loads.Add(1)
-	values, err := load(ctx)
-	if err != nil {
-		c.counts.loadFailures.Add(1)
-	}
+	values, err := observed(ctx, c, "", len(fills), load)
 	now := time.Now()
 	var entries []envelope.Sealed
 	for i, f := range fills {

@@ -72,7 +72,10 @@ func (o *Op) Set(ctx context.Context, value any, args ...any) error {
 	if err != nil {
 		return err
 	}
-	return o.core.fail("set", name, o.core.set(ctx, name, value, o.ttl))
+	ctx, seen := o.core.begin(ctx, "set", name, 1)
+	err = o.core.set(ctx, name, value, o.ttl)
+	seen.done(err)
+	return o.core.fail("set", name, err)
 }
 
 // Delete is Cache.Delete for the call with args: it invalidates the result.
@@ -81,7 +84,9 @@ func (o *Op) Delete(ctx context.Context, args ...any) (existed bool, err error) 
 	if err != nil {
 		return false, err
 	}
+	ctx, seen := o.core.begin(ctx, "delete", name, 1)
 	existed, err = o.core.delete(ctx, name)
+	seen.done(err)
 	return existed, o.core.fail("delete", name, err)
 }
 

@@ -148,6 +148,8 @@ type Options struct {
 	// outages that a load absorbed, failed refreshes, the nonce budget. Keys
 	// appear as labels only. Default slog.Default().
 	Logger *slog.Logger
+	// Observer, if given, is told what the cache does.
+	Observer *Observer
 }
 
 // settings are validated options with every default filled in. They hold
@@ -162,6 +164,7 @@ type settings struct {
 	reliable, fillLock                           bool
 	recompute, plaintext, v2, randomNonces       bool
 	log                                          *slog.Logger
+	observer                                     *Observer
 }
 
 func misconfigured(format string, args ...any) error {
@@ -182,6 +185,7 @@ func (p profile) settings(o *Options) (settings, error) {
 		recompute:  o.OnTamper == Recompute, plaintext: o.Plaintext, v2: o.InteropV2, randomNonces: o.RandomNonces,
 		reliable: o.ReliabilityOptions != nil || o.Reliability == On || p.reliable && o.Reliability != Off,
 		log:      or(o.Logger, slog.Default()),
+		observer: copied(o.Observer),
 	}
 	s.swr = s.l1 && s.serveStale
 	if err := keys.CheckTenant(s.tenant); err != nil {
@@ -193,6 +197,14 @@ func (p profile) settings(o *Options) (settings, error) {
 		}
 	}
 	return s, nil
+}
+
+func copied(o *Observer) *Observer {
+	if o == nil {
+		return nil
+	}
+	v := *o
+	return &v
 }
 
 func or[T comparable](v, fallback T) T {

@@ -1,6 +1,10 @@
 package secure
 
 import (
+	"log/slog"
+	"reflect"
+	"strings"
+
 	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/backends/cachekitio"
 	"github.com/cachekit-io/cachekit-go/backends/resilient"
@@ -66,12 +70,24 @@ func (c *core) locks(s Switch) (bool, error) {
 }
 
 func (c *core) logCircuit(to resilient.State) {
+	e := Event{Kind: "circuit", Circuit: to}
 	switch to {
 	case resilient.Open:
-		c.log.Warn("cachekit: circuit opened, the backend is left alone for a while")
+		c.note(slog.LevelWarn, e, "", "circuit opened, the backend is left alone for a while")
 	case resilient.HalfOpen:
-		c.log.Info("cachekit: circuit half-open, a few calls probe the backend")
+		c.note(slog.LevelInfo, e, "", "circuit half-open, a few calls probe the backend")
 	case resilient.Closed:
-		c.log.Info("cachekit: circuit closed, the backend answers again")
+		c.note(slog.LevelInfo, e, "", "circuit closed, the backend answers again")
 	}
+}
+
+// kindOf names the kind of storage that b is: the package of its type, without
+// "backend". Of a wrapper that shows no inner backend it is the wrapper's.
+func kindOf(b backends.Backend) string {
+	t := reflect.TypeOf(b)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	pkg := t.PkgPath()
+	return strings.TrimSuffix(pkg[strings.LastIndexByte(pkg, '/')+1:], "backend")
 }

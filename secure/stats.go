@@ -18,7 +18,10 @@ type counters struct {
 }
 
 // Stats is a snapshot of what a cache has done since it was built, its
-// namespaces, views and operations included.
+// namespaces, views and operations included. It is plain data and JSON shows it
+// whole, so that the standard library can publish it:
+//
+//	expvar.Publish("cache", expvar.Func(func() any { return cache.Stats() }))
 type Stats struct {
 	// L1 counts the in-process layer; zero with Options.NoL1.
 	L1 l1.Stats
@@ -28,7 +31,7 @@ type Stats struct {
 	// Sets and Deletes are explicit writes and stored loads, failed ones too.
 	Sets, Deletes uint64
 	// Loads are loaders that were started, LoadFailures those that returned an
-	// error, RefreshFailures background refreshes that failed.
+	// error or did not return, RefreshFailures background refreshes that failed.
 	Loads, LoadFailures, RefreshFailures uint64
 	// Absorbed are backend failures that a load went on without.
 	Absorbed uint64

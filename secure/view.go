@@ -21,6 +21,7 @@ func (v View[T]) Get(ctx context.Context, key string) (value T, found bool, err 
 		return value, false, v.cache.core.fail("get", "", err)
 	}
 	if value, ok := localOf[T](v.cache.core, name); ok {
+		v.cache.core.local(ctx, "get", name, hitFresh, nil)
 		return value, true, nil
 	}
 	return getAs[T](ctx, v.cache.core, name)
@@ -90,6 +91,7 @@ func (v View[T]) GetOrLoad(ctx context.Context, key string, load func(ctx contex
 // loadAs is getOrLoad with a loader of one type.
 func loadAs[T any](ctx context.Context, c *core, name string, ttl time.Duration, load func(ctx context.Context) (T, error)) (value T, err error) {
 	if value, ok := localOf[T](c, name); ok {
+		c.local(ctx, "load", name, hitFresh, nil)
 		return value, nil
 	}
 	return loadShared(ctx, c, name, ttl, load)

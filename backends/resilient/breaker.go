@@ -33,6 +33,14 @@ func (s State) String() string {
 	return "invalid state"
 }
 
+// MarshalText returns String, and nothing for the zero State.
+func (s State) MarshalText() ([]byte, error) {
+	if s == 0 {
+		return nil, nil
+	}
+	return []byte(s.String()), nil
+}
+
 func stateOf(s circuitbreaker.State) State {
 	switch s {
 	case circuitbreaker.OpenState:

@@ -32,6 +32,8 @@ func (s *Store) GetMany(ctx context.Context, keys []string, withAge bool) []GetR
 		})
 		return out
 	}
+	ctx, call := s.begin(ctx, "get many", "", len(keys))
+	defer call.many(len(out), func(i int) (bool, error) { return out[i].Found, out[i].Err })
 	for i, r := range s.caps.Batcher.GetMany(ctx, keys) {
 		if r.Err != nil {
 			out[i].Err = missIsNil(r.Err)
@@ -67,13 +69,19 @@ func (s *Store) PutMany(ctx context.Context, entries []envelope.Sealed, ttl time
 		}
 		items[i] = backends.Item{Key: e.Key(), Value: e.Bytes(), TTL: ttl}
 	}
-	return s.caps.Batcher.SetMany(ctx, items)
+	ctx, call := s.begin(ctx, "set many", "", len(items))
+	out = s.caps.Batcher.SetMany(ctx, items)
+	call.many(len(out), func(i int) (bool, error) { return false, out[i] })
+	return out
 }
 
 // DeleteMany removes many entries. There is one result for each, in order.
 func (s *Store) DeleteMany(ctx context.Context, keys []string) []backends.DeleteResult {
 	if s.caps.Batcher != nil {
-		return s.caps.Batcher.DeleteMany(ctx, keys)
+		ctx, call := s.begin(ctx, "delete many", "", len(keys))
+		out := s.caps.Batcher.DeleteMany(ctx, keys)
+		call.many(len(out), func(i int) (bool, error) { return out[i].Existed, out[i].Err })
+		return out
 	}
 	out := make([]backends.DeleteResult, len(keys))
 	each(len(keys), func(i int) { out[i].Existed, out[i].Err = s.Delete(ctx, keys[i]) })

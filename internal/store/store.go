@@ -14,6 +14,7 @@ type Store struct {
 	backend backends.Backend
 	caps    backends.Caps
 	rules   backends.KeyRules
+	hook    Hook
 }
 
 // New returns a store over b. It does not close b unless Close is called.
@@ -55,6 +56,9 @@ func fetched(key string, e backends.Entry) Fetched {
 // Get reads the entry of key; found is false on a miss. withAge asks for its
 // remaining TTL too, where the storage can tell.
 func (s *Store) Get(ctx context.Context, key string, withAge bool) (f Fetched, found bool, err error) {
+	ctx, call := s.begin(ctx, "get", key, 1)
+	err = errPanicked
+	defer func() { call.one(found, err) }()
 	var e backends.Entry
 	if withAge && s.caps.EntryReader != nil {
 		e, err = s.caps.EntryReader.GetEntry(ctx, key)
@@ -75,10 +79,13 @@ func missIsNil(err error) error {
 }
 
 // Put writes a sealed entry under the key it was sealed for.
-func (s *Store) Put(ctx context.Context, e envelope.Sealed, ttl time.Duration) error {
+func (s *Store) Put(ctx context.Context, e envelope.Sealed, ttl time.Duration) (err error) {
 	if e.IsZero() {
 		return envelope.ErrZero
 	}
+	ctx, call := s.begin(ctx, "set", e.Key(), 1)
+	err = errPanicked
+	defer func() { call.one(false, err) }()
 	return s.backend.Set(ctx, e.Key(), e.Bytes(), ttl)
 }
 
@@ -131,12 +138,18 @@ func swappable(old, new envelope.Sealed) error {
 }
 
 // Delete removes the entry of key and reports whether there was one.
-func (s *Store) Delete(ctx context.Context, key string) (bool, error) {
+func (s *Store) Delete(ctx context.Context, key string) (existed bool, err error) {
+	ctx, call := s.begin(ctx, "delete", key, 1)
+	err = errPanicked
+	defer func() { call.one(existed, err) }()
 	return s.backend.Delete(ctx, key)
 }
 
 // Exists reports whether there is an entry under key, without reading it.
-func (s *Store) Exists(ctx context.Context, key string) (bool, error) {
+func (s *Store) Exists(ctx context.Context, key string) (found bool, err error) {
+	ctx, call := s.begin(ctx, "exists", key, 1)
+	err = errPanicked
+	defer func() { call.one(found, err) }()
 	return s.backend.Exists(ctx, key)
 }
 
@@ -155,7 +168,9 @@ func (s *Store) Lease(ctx context.Context, key string, d time.Duration) (release
 	if s.caps.Locker == nil {
 		return func() {}, nil
 	}
-	token, err := s.caps.Locker.Lock(ctx, key, d)
+	locking, call := s.begin(ctx, "lock", key, 1)
+	token, err := s.caps.Locker.Lock(locking, key, d)
+	call.one(err == nil, err)
 	if err != nil {
 		return nil, err
 	}
