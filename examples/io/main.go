@@ -9,11 +9,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends/cachekitio"
@@ -120,7 +123,7 @@ func tamper(ctx context.Context, service *iotest.Server) error {
 	}
 	fmt.Printf("the service has %d bytes of ciphertext:\n%s", len(stored), hex.Dump(stored))
 	stored[len(stored)-1] ^= 1
-	if err := bare.Set(ctx, "secret", stored, time.Minute); err != nil {
+	if err := plant(ctx, service, "secret", stored); err != nil {
 		return err
 	}
 	var text string
@@ -128,5 +131,30 @@ func tamper(ctx context.Context, service *iotest.Server) error {
 		return fmt.Errorf("a changed byte went unnoticed: %v", err)
 	}
 	fmt.Printf("tampered %v\n", err)
+	return nil
+}
+
+// plant writes to the service past every cache, as its operator could.
+func plant(ctx context.Context, service *iotest.Server, key string, value []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, service.URL()+"/v1/cache/"+key, bytes.NewReader(value))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+service.APIKey())
+	req.Header.Set("Content-Type", "application/octet-stream")
+	req.Header.Set("X-CacheKit-L1-Status", "disabled")
+	req.Header.Set("X-CacheKit-TTL", "60")
+	client := http.Client{Transport: &http.Transport{
+		DialContext: service.DialContext, TLSClientConfig: &tls.Config{RootCAs: service.RootCAs()},
+	}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the service answered %s", resp.Status)
+	}
 	return nil
 }
