@@ -116,9 +116,21 @@ func TestNothingGoesBack(t *testing.T) {
 		}
 	}
 
+	// Rule: the generation counts, also where the current key is the same.
+	update(t, path, clearly, stage)
+	four := must(os.ReadFile(path))(t)
+	must(s.Keyring(ctx))(t)
+	put(t, path, three)
+	if _, err := s.Keyring(ctx); !errors.Is(err, keyfile.ErrRollback) || !strings.Contains(err.Error(), "generation 3, this process has loaded 4") {
+		t.Errorf("a generation back, with the same current key: %v", err)
+	}
+	put(t, path, four)
+	update(t, path, clearly, func(d *keyfile.Document) error { return d.Retire(d.Keys()[2].ID, day) })
+	five := must(os.ReadFile(path))(t)
+
 	// Two writers on copies: the same generation twice.
 	fork := filepath.Join(t.TempDir(), "fork")
-	put(t, fork, three)
+	put(t, fork, five)
 	update(t, fork, clearly, stage)
 	update(t, path, clearly, stage)
 	must(s.Keyring(ctx))(t)
