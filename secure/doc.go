@@ -35,6 +35,10 @@
 // decrypt-only keys to the last. It is a source, never a switch: without a
 // usable key the constructors fail. See package keys for what is accepted.
 //
+// A keyring file (package keyfile) as Options.Keyring is followed while the cache
+// lives: keys can be staged, promoted and retired without a restart. A file that
+// cannot be used is logged and counted, and the keyring in use kept.
+//
 // # Resolution
 //
 // The first line that applies decides; what comes after it is passed over.

@@ -11,12 +11,11 @@ import (
 	"github.com/cachekit-io/cachekit-go/keys"
 )
 
-// Variables that FromEnv reads.
+// Names of the variables that FromEnv reads.
 const (
 	// EnvKeyring is the path of the keyring file.
 	EnvKeyring = "CACHEKIT_KEYRING"
-	// EnvPassphraseFile is the path of a file with the passphrase; one line end
-	// at its end does not count.
+	// EnvPassphraseFile is the path of a file that holds the passphrase.
 	EnvPassphraseFile = "CACHEKIT_KEYRING_PASSPHRASE_FILE"
 	// EnvIdentityFile is the path of an age identity file.
 	EnvIdentityFile = "CACHEKIT_KEYRING_IDENTITY_FILE"
@@ -28,8 +27,9 @@ const maxSecretBytes = 64 << 10
 // FromEnv returns the keyring file that the environment names as a source:
 // CACHEKIT_KEYRING, opened with what is in CACHEKIT_KEYRING_PASSPHRASE_FILE or
 // in CACHEKIT_KEYRING_IDENTITY_FILE, which must be as safe as the keyring file
-// itself. Both files are looked at again with it. A file under a KMS key or in
-// the clear is opened in code, with Open. opts may be nil.
+// itself; one line end after a passphrase does not count. Both are looked at
+// again together. A file under a KMS key or in the clear is opened in code, with
+// Open. opts may be nil.
 //
 // The environment is read each time the source is asked. keys.ErrEnvironment is
 // its error if CACHEKIT_KEYRING is not set or empty, beside CACHEKIT_MASTER_KEY

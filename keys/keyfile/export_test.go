@@ -39,6 +39,8 @@ func (d *Document) Plain(kind string, generation uint64) ([]byte, error) {
 	return c.marshal(kind, nil)
 }
 
+const DefaultWatch = defaultWatch
+
 var (
 	LockFile      = lockFile
 	WriteFile     = writeFile

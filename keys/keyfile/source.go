@@ -11,8 +11,8 @@ import (
 	"github.com/cachekit-io/cachekit-go/keys"
 )
 
-// DefaultWatch is the default of Options.Watch.
-const DefaultWatch = 10 * time.Second
+// defaultWatch is the default of Options.Watch.
+const defaultWatch = 10 * time.Second
 
 // Options says how a file is read; nil or zero is the default.
 type Options struct {
@@ -32,7 +32,7 @@ func (o *Options) mounted() bool { return o != nil && o.Mounted }
 
 func (o *Options) watch() time.Duration {
 	if o == nil || o.Watch == 0 {
-		return DefaultWatch
+		return defaultWatch
 	}
 	return max(o.Watch, 0)
 }
