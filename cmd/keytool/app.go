@@ -157,6 +157,14 @@ func (a *app) stdin() (*os.File, error) {
 	return a.in, nil
 }
 
+// noArgs refuses arguments and does not repeat them: one may be a key.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fail(codeUsage, "%q takes no arguments: secrets come from files, standard input or the environment", cmd.CommandPath())
+	}
+	return nil
+}
+
 // note prints a line for the person at the terminal.
 func (a *app) note(format string, args ...any) {
 	if !a.quiet {

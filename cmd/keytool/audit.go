@@ -24,7 +24,7 @@ func (a *app) audit() *cobra.Command {
 			keytool audit --prefix users:
 			keytool audit --tenant-of users=acme --tenant-of orders=globex --json > audit.json
 			keytool audit --keys-from keys.txt`),
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w, err := a.walk(cmd.Context(), f, func(c *rekey.Config) { c.Ages = ages })
 			return a.finish(w, err, w.Left > 0 || w.Unauthenticated > 0)

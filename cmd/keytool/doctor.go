@@ -40,7 +40,7 @@ func (a *app) doctor() *cobra.Command {
 			and the FIPS mode. It writes nothing. It ends with 2 if a program could not
 			start here, with 3 if the backend does not answer.`),
 		Example: "keytool doctor --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var d diagnosis
 			end := d.environment(cmd.Context())

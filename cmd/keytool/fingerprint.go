@@ -30,7 +30,7 @@ func (a *app) fingerprint() *cobra.Command {
 			keytool fingerprint
 			keytool fingerprint --key-file master.key --tenant acme --tenant globex
 			keytool generate | keytool fingerprint --key-file -`),
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ring, err := a.keyring(cmd.Context(), source)
 			if err != nil {

@@ -36,7 +36,7 @@ func (a *app) generate() *cobra.Command {
 			keytool generate -o master.key
 			export CACHEKIT_MASTER_KEY="$(keytool generate)"
 			keytool generate --name-secret -o names.key`),
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			raw := make([]byte, keys.MasterKeyBytes)
 			rand.Read(raw)

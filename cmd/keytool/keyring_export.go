@@ -29,7 +29,7 @@ func (a *app) keyringExport() *cobra.Command {
 			of mode 0600.`),
 		Example: text(`
 			keytool keyring export --keyring ring.json --passphrase-file pass.txt -o cachekit.env`),
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d, err := a.readRing(cmd.Context(), &f)
 			if err != nil {

@@ -22,7 +22,7 @@ func (a *app) keyringInit() *cobra.Command {
 		Example: text(`
 			keytool keyring init --keyring ring.json --passphrase-file pass.txt
 			keytool keyring init --keyring ring.json --identity ops.agekey --recipient age1...`),
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			fresh, err := keys.NewKeyring(keys.Generate())
 			if err != nil {
@@ -48,7 +48,7 @@ func (a *app) keyringImport() *cobra.Command {
 			is under way: a key that is staged there cannot be told from a demoted one, and
 			could never be promoted here.`),
 		Example: "keytool keyring import --keyring ring.json --passphrase-file pass.txt",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			env, err := keys.Environment{}.Keyring(cmd.Context())
 			if err != nil {

@@ -13,7 +13,7 @@ func (a *app) keyringShow() *cobra.Command {
 			show lists every key of the file: its id, its role, the fingerprint that it has
 			for the tenant, and since when. It shows no key.`),
 		Example: "keytool keyring show --keyring ring.json --passphrase-file pass.txt --tenant acme",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d, err := a.readRing(cmd.Context(), &f.ring)
 			if err != nil {

@@ -20,7 +20,7 @@ func (a *app) keyringStage() *cobra.Command {
 			writes. A key that the file has known before, destroyed ones included, is refused.`),
 		Example: text(`
 			keytool keyring stage --keyring ring.json --passphrase-file pass.txt --note 2027`),
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key := keys.Generate()
 			if file != "" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -189,8 +188,6 @@ func (a *app) ask(ctx context.Context, what string) (string, error) {
 	switch {
 	case ctx.Err() != nil:
 		return "", fail(codeUsage, "interrupted: nothing was written")
-	case errors.Is(err, io.EOF):
-		return "", fail(codeUsage, "no passphrase was given")
 	case err != nil:
 		return "", fail(codeUsage, "a passphrase is needed and there is no terminal to ask on: give --passphrase-file (%w)", err)
 	}

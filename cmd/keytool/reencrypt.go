@@ -35,7 +35,7 @@ func (a *app) reencrypt() *cobra.Command {
 			keytool reencrypt --prefix users: --tenant acme
 			keytool reencrypt --prefix users: --tenant acme --apply --rate 5000
 			keytool reencrypt --apply --cursor 7340032@`),
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w, err := a.walk(cmd.Context(), f, func(c *rekey.Config) { c.Reseal, c.Verify = apply, verify })
 			if !apply {

@@ -57,7 +57,7 @@ func (a *app) rotate() *cobra.Command {
 			keytool rotate --step promote --deployed-at 2026-11-24T10:00:00Z
 			keytool rotate --step retire --deployed-at 2026-11-24T11:00:00Z --max-ttl 24h --audit audit.json
 			keytool rotate --compromise --yes`),
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.rotateRing(cmd.Context(), f) },
 	}
 	f.change.add(c)

@@ -23,7 +23,7 @@ func (a *app) version() *cobra.Command {
 		Use:     "version",
 		Short:   "Say which build this is",
 		Example: "keytool version --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			b := build()
 			line := fmt.Sprintf("keytool %s %s %s", b.Version, b.Go, b.Platform)
