@@ -77,7 +77,7 @@ func (b *Backend) Get(ctx context.Context, key string) (value []byte, err error)
 // redirection of a Cluster; go-redis does, for the moment that a slot moves.
 func (b *Backend) get(ctx context.Context, key string) ([]byte, error) {
 	r := newReply(b.limit, -1)
-	if err := b.client.Process(ctx, redis.NewRawWriteToCmd(ctx, r, "get", key)); err != nil {
+	if err := b.process(ctx, redis.NewRawWriteToCmd(ctx, r, "get", key)); err != nil {
 		return nil, err
 	}
 	v, err := r.result()
@@ -94,7 +94,7 @@ func (b *Backend) Set(ctx context.Context, key string, value []byte, ttl time.Du
 	}
 	value = b.hold(ctx, value)
 	_, err := write(ctx, b, "set", []string{key}, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, b.client.Process(ctx, setCommand(ctx, key, value, ttl))
+		return struct{}{}, b.process(ctx, setCommand(ctx, key, value, ttl))
 	})
 	return err
 }
@@ -166,7 +166,7 @@ func (b *Backend) change(ctx context.Context, op, key string, args ...any) (bool
 
 func (b *Backend) integer(ctx context.Context, args ...any) (int64, error) {
 	cmd := redis.NewIntCmd(ctx, args...)
-	err := b.client.Process(ctx, cmd)
+	err := b.process(ctx, cmd)
 	return cmd.Val(), err
 }
 
@@ -175,7 +175,7 @@ func (b *Backend) integer(ctx context.Context, args ...any) (int64, error) {
 func (b *Backend) pipeline(ctx context.Context, cmds []redis.Cmder) error {
 	p := b.client.Pipeline()
 	for _, cmd := range cmds {
-		if err := p.Process(ctx, cmd); err != nil {
+		if err := p.Process(ctx, b.once(cmd)); err != nil {
 			return err
 		}
 	}

@@ -60,7 +60,7 @@ func (b *Backend) mget(ctx context.Context, keys []string, valid []int) ([]answe
 		args = append(args, keys[i])
 	}
 	r := newReply(b.limit, len(valid))
-	if err := b.client.Process(ctx, redis.NewRawWriteToCmd(ctx, r, args...)); err != nil {
+	if err := b.process(ctx, redis.NewRawWriteToCmd(ctx, r, args...)); err != nil {
 		return nil, err
 	}
 	if r.err != nil {

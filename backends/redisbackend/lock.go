@@ -52,7 +52,7 @@ func (b *Backend) lock(ctx context.Context, name, token string, lease time.Durat
 	if lease != backends.NoExpiry {
 		args = append(args, "px", milliseconds(lease))
 	}
-	err := b.client.Process(ctx, redis.NewStatusCmd(ctx, args...))
+	err := b.process(ctx, redis.NewStatusCmd(ctx, args...))
 	if !errors.Is(err, redis.Nil) {
 		return err
 	}
@@ -73,14 +73,21 @@ func (b *Backend) Unlock(ctx context.Context, key, token string) (bool, error) {
 	}
 	name := key + lockSuffix
 	return write(ctx, b, "unlock", []string{name}, func(ctx context.Context) (bool, error) {
-		return b.script(ctx, unlock, name, token)
+		return b.script(ctx, unlock, unlockScript, name, token)
 	})
 }
 
 var unlock = redis.NewScript(unlockScript)
 
 // script runs s by its hash, and by its text where the server does not know it.
-func (b *Backend) script(ctx context.Context, s *redis.Script, key string, args ...any) (bool, error) {
-	n, err := s.Run(ctx, b.client, []string{key}, args...).Int64()
+func (b *Backend) script(ctx context.Context, s *redis.Script, text, key string, args ...any) (bool, error) {
+	n, err := b.eval(ctx, "evalsha", s.Hash(), key, args)
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		n, err = b.eval(ctx, "eval", text, key, args)
+	}
 	return n > 0, err
+}
+
+func (b *Backend) eval(ctx context.Context, command, script, key string, args []any) (int64, error) {
+	return b.integer(ctx, append([]any{command, script, 1, key}, args...)...)
 }

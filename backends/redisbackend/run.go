@@ -81,6 +81,27 @@ func write[T any](ctx context.Context, b *Backend, op string, keys []string, f f
 	return v, err
 }
 
+// once marks a command that go-redis must not send again. A Cluster client
+// repeats commands after a network failure, whatever its MaxRetries are: a write
+// whose reply was lost would be executed again, over whatever came meanwhile.
+type once struct{ redis.Cmder }
+
+// NoRetry tells go-redis so.
+func (once) NoRetry() bool { return true }
+
+// once returns cmd as a command that is sent once on a Cluster too.
+func (b *Backend) once(cmd redis.Cmder) redis.Cmder {
+	if !b.cluster || cmd.NoRetry() {
+		return cmd
+	}
+	return once{cmd}
+}
+
+// process sends a command, once.
+func (b *Backend) process(ctx context.Context, cmd redis.Cmder) error {
+	return b.client.Process(ctx, b.once(cmd))
+}
+
 // awaitNodes makes one round trip to the nodes of all keys.
 func (b *Backend) awaitNodes(ctx context.Context, keys []string) error {
 	cmds := make([]redis.Cmder, len(keys))

@@ -24,7 +24,7 @@ func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, 
 	}
 	old, new = b.hold(ctx, old), b.hold(ctx, new)
 	return write(ctx, b, "swap", []string{key}, func(ctx context.Context) (bool, error) {
-		return b.script(ctx, swap, key, old, new)
+		return b.script(ctx, swap, swapSource, key, old, new)
 	})
 }
 

@@ -99,7 +99,7 @@ func (b *Backend) entryByRedirect(ctx context.Context, key string) (backends.Ent
 	v, err := b.client.Get(ctx, key).Bytes()
 	pttl := redis.NewIntCmd(ctx, "pttl", key)
 	if err == nil {
-		_ = b.client.Process(ctx, pttl)
+		_ = b.process(ctx, pttl)
 	}
 	return entry(v, err, pttl)
 }
