@@ -46,22 +46,24 @@ func box(t testing.TB, cfg envelope.Config, current keys.MasterKey, previous ...
 	return b
 }
 
-// The values are the family's published ones (encryption.json; master key 61...).
+// family are the family's published values (encryption.json; master key 61...).
+var family = []struct {
+	name, tenant, key string
+	compressed        bool
+	sealed, doc       string
+}{
+	{"basic_bytes", "cross-sdk-test", "test:vector:1", false,
+		"f8f69c70000000000000000087d9ec09f2c2347a4b37d5330ccf50e3c31e69642801bef5", "0102030405060708"},
+	{"compressed_basic", "cross-sdk-test", "test:compressed:vector", true,
+		"44cc06e600000000000000000eb8450c4aac2337265323f7f1b03fc3966deaa515f7", "deadbeefcafe"},
+	{"encrypted_with_k1", "keyring-conformance", "keyring:k1:entry", false,
+		"010101010101010101010101ebc2f0799d210e06f1ec990ec8d2b3b1b6876e1cdbecb09600b89292", "6b312d706c61696e74657874"},
+	{"encrypted_with_k2", "keyring-conformance", "keyring:k2:entry", false,
+		"020202020202020202020202c9e7a0e25b70e67fc71a191af2d8ec795ce7fa3bf69d06e291ec1bce", "6b322d706c61696e74657874"},
+}
+
 func TestOpensWhatTheFamilySealed(t *testing.T) {
-	for _, tc := range []struct {
-		name, tenant, key string
-		compressed        bool
-		sealed, doc       string
-	}{
-		{"basic_bytes", "cross-sdk-test", "test:vector:1", false,
-			"f8f69c70000000000000000087d9ec09f2c2347a4b37d5330ccf50e3c31e69642801bef5", "0102030405060708"},
-		{"compressed_basic", "cross-sdk-test", "test:compressed:vector", true,
-			"44cc06e600000000000000000eb8450c4aac2337265323f7f1b03fc3966deaa515f7", "deadbeefcafe"},
-		{"encrypted_with_k1", "keyring-conformance", "keyring:k1:entry", false,
-			"010101010101010101010101ebc2f0799d210e06f1ec990ec8d2b3b1b6876e1cdbecb09600b89292", "6b312d706c61696e74657874"},
-		{"encrypted_with_k2", "keyring-conformance", "keyring:k2:entry", false,
-			"020202020202020202020202c9e7a0e25b70e67fc71a191af2d8ec795ce7fa3bf69d06e291ec1bce", "6b322d706c61696e74657874"},
-	} {
+	for _, tc := range family {
 		b := box(t, envelope.Config{Tenant: tc.tenant, Compressed: tc.compressed}, master(t, "61"), master(t, "1"), master(t, "2"))
 		doc, sealed, err := b.Open(nil, envelope.Receive(tc.key, unhex(t, tc.sealed)))
 		if err != nil {
