@@ -228,6 +228,28 @@ func TestArgumentsOutsideTheModel(t *testing.T) {
 	}
 }
 
+// FuzzSegments puts text in place of a namespace and an operation. What is taken
+// makes a key of three parts, which nothing else makes.
+func FuzzSegments(f *testing.F) {
+	good, refused := vectors(f)
+	for _, v := range append(good, refused...) {
+		f.Add(v.Namespace, v.Operation)
+	}
+	f.Fuzz(func(t *testing.T, namespace, operation string) {
+		key, err := interop.Key(namespace, operation, 1)
+		if err != nil {
+			if !errors.Is(err, interop.ErrSegment) && !errors.Is(err, interop.ErrReserved) {
+				t.Errorf("an error without a class: %v", err)
+			}
+			return
+		}
+		parts := strings.Split(key, ":")
+		if len(parts) != 3 || parts[0] != namespace || parts[1] != operation || len(parts[2]) != 64 {
+			t.Errorf("Key(%q, %q) = %q", namespace, operation, key)
+		}
+	})
+}
+
 func FuzzKeyIsDeterministic(f *testing.F) {
 	f.Add("a", int64(1), 1.0, []byte{1}, true)
 	f.Fuzz(func(t *testing.T, s string, i int64, fl float64, b []byte, ok bool) {
