@@ -30,7 +30,7 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := new(watch)
+	w := &watch{bulk: o.MaxValueBytes}
 	b, err := newBackend(client, o, w)
 	if err != nil {
 		return nil, err

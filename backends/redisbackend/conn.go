@@ -33,6 +33,8 @@ type conn struct {
 	readLimit  atomic.Int64 // Unix time in ns, 0 for none
 	writeLimit atomic.Int64
 	unanswered atomic.Bool
+	// frames bounds what arrives. Only one goroutine reads at a time.
+	frames frames
 }
 
 // plainConn is a conn whose socket go-redis may peek at, to see whether an idle
@@ -82,6 +84,9 @@ func (c *conn) Read(b []byte) (int, error) {
 		n, err := c.Conn.Read(b)
 		if n > 0 {
 			c.unanswered.Store(false)
+			if refused := c.frames.take(b[:n]); refused != nil {
+				return 0, refused
+			}
 		}
 		if n > 0 || !isTimeout(err) {
 			return n, err
@@ -185,8 +190,8 @@ func (w *watch) dial(dial dialer) dialer {
 			return nil, err
 		}
 		if s, ok := inner.(syscall.Conn); ok {
-			return plainConn{&conn{Conn: inner, watch: w}, s}, nil
+			return plainConn{&conn{Conn: inner, watch: w, frames: frames{limit: w.bulk}}, s}, nil
 		}
-		return &conn{Conn: inner, watch: w, opaque: true}, nil
+		return &conn{Conn: inner, watch: w, frames: frames{limit: w.bulk}, opaque: true}, nil
 	}
 }

@@ -29,9 +29,10 @@
 //
 // Waiting for a connection, for a handshake and for a Cluster's map of slots end
 // with the context too. A call without a context that can end is bounded by
-// [Options.Timeout]. No command is sent twice by this package or by go-redis,
-// except as a Cluster redirects it, and a lock whose reply was lost, under the
-// same token.
+// [Options.Timeout]. No command that changes a key is sent twice by this package
+// or by go-redis, except as a Cluster redirects it, and a lock whose reply was
+// lost, under the same token. A Cluster client repeats commands that only read
+// after a network failure, up to its MaxRedirects.
 //
 // # Failover
 //
@@ -51,6 +52,11 @@
 // # Bounds
 //
 // The length of a value is checked before memory is allocated for it
-// ([Options.MaxValueBytes]). go-redis itself trusts the server in the handshake
-// and, on a Cluster, in replies to a redirected read.
+// ([Options.MaxValueBytes]). go-redis itself trusts a server: a few forged bytes
+// would have it allocate all memory, panic or overflow the stack. So every byte
+// that arrives is followed first, in the handshake too: strings of more than
+// MaxValueBytes (or 1 MiB, if that is more), more than 2^20 outstanding elements,
+// nesting deeper than 32 and lines over 64 KiB end the connection, as RESP3
+// attributes do. Connections that a client given to [New] had before are not
+// followed.
 package redisbackend

@@ -73,21 +73,22 @@ func (b *Backend) Unlock(ctx context.Context, key, token string) (bool, error) {
 	}
 	name := key + lockSuffix
 	return write(ctx, b, "unlock", []string{name}, func(ctx context.Context) (bool, error) {
-		return b.script(ctx, unlock, unlockScript, name, token)
+		return b.script(ctx, unlock, name, token)
 	})
 }
 
-var unlock = redis.NewScript(unlockScript)
+var unlock = newScript(unlockScript)
+
+// script is one that Redis runs as one command, and the hash that it is known by.
+type script struct{ text, hash string }
+
+func newScript(text string) script { return script{text, redis.NewScript(text).Hash()} }
 
 // script runs s by its hash, and by its text where the server does not know it.
-func (b *Backend) script(ctx context.Context, s *redis.Script, text, key string, args ...any) (bool, error) {
-	n, err := b.eval(ctx, "evalsha", s.Hash(), key, args)
+func (b *Backend) script(ctx context.Context, s script, key string, args ...any) (bool, error) {
+	n, err := b.integer(ctx, append([]any{"evalsha", s.hash, 1, key}, args...)...)
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		n, err = b.eval(ctx, "eval", text, key, args)
+		n, err = b.integer(ctx, append([]any{"eval", s.text, 1, key}, args...)...)
 	}
 	return n > 0, err
-}
-
-func (b *Backend) eval(ctx context.Context, command, script, key string, args []any) (int64, error) {
-	return b.integer(ctx, append([]any{command, script, 1, key}, args...)...)
 }

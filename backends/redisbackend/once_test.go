@@ -78,6 +78,10 @@ func sendsOnce(t *testing.T, b *redisbackend.Backend, count *atomic.Int64) {
 		"Touch":  func(ctx context.Context) error { _, err := b.Touch(ctx, lostKey, time.Minute); return err },
 		"Unlock": func(ctx context.Context) error { _, err := b.Unlock(ctx, lostKey, "token"); return err },
 		"Swap":   func(ctx context.Context) error { _, err := b.Swap(ctx, lostKey, value, value); return err },
+		"Replace": func(ctx context.Context) error {
+			_, err := b.Replace(ctx, lostKey, value, value, time.Minute)
+			return err
+		},
 		"SetMany": func(ctx context.Context) error {
 			return errors.Join(b.SetMany(ctx, []backends.Item{{Key: lostKey, Value: value, TTL: time.Minute}})...)
 		},

@@ -33,7 +33,7 @@ func Open(ctx context.Context, rawURL string, opts *Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := new(watch)
+	w := &watch{bulk: o.MaxValueBytes}
 	client, err := connect(rawURL, o, w)
 	if err != nil {
 		return nil, err

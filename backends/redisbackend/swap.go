@@ -13,9 +13,7 @@ import (
 
 // swap replaces a value that is still the old one and keeps its expiry (KEEPTTL:
 // Redis 6.0).
-var swap = redis.NewScript(swapSource)
-
-const swapSource = `if redis.call("get",KEYS[1])==ARGV[1] then redis.call("set",KEYS[1],ARGV[2],"KEEPTTL") return 1 end return 0`
+var swap = newScript(`if redis.call("get",KEYS[1])==ARGV[1] then redis.call("set",KEYS[1],ARGV[2],"KEEPTTL") return 1 end return 0`)
 
 // Swap implements [backends.Swapper] with a script that Redis runs as one.
 func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, error) {
@@ -24,12 +22,12 @@ func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, 
 	}
 	old, new = b.hold(ctx, old), b.hold(ctx, new)
 	return write(ctx, b, "swap", []string{key}, func(ctx context.Context) (bool, error) {
-		return b.script(ctx, swap, swapSource, key, old, new)
+		return b.script(ctx, swap, key, old, new)
 	})
 }
 
 // replace is swap with a new expiry, ARGV[3] in milliseconds, 0 for none.
-var replace = redis.NewScript(`if redis.call("get",KEYS[1])~=ARGV[1] then return 0 end
+var replace = newScript(`if redis.call("get",KEYS[1])~=ARGV[1] then return 0 end
 if ARGV[3]=="0" then redis.call("set",KEYS[1],ARGV[2]) else redis.call("set",KEYS[1],ARGV[2],"PX",ARGV[3]) end return 1`)
 
 // Replace implements [backends.Replacer] with a script that Redis runs as one.
@@ -52,14 +50,14 @@ func (b *Backend) SwapMany(ctx context.Context, items []backends.SwapItem) []bac
 	results := make([]backends.SwapResult, len(items))
 	valid := check(items, func(it backends.SwapItem) error { return b.checkItem("swap many", it.Key, it.New, backends.NoExpiry) },
 		func(i int, err error) { results[i].Err = err })
-	b.swapMany(ctx, items, valid, results, "evalsha", swap.Hash())
+	b.swapMany(ctx, items, valid, results, "evalsha", swap.hash)
 	// A server that does not know the script yet has run none of it.
 	unknown := slices.DeleteFunc(valid, func(i int) bool {
 		var refused *ServerError
 		return !errors.As(results[i].Err, &refused) || refused.Code != "NOSCRIPT"
 	})
 	if len(unknown) > 0 {
-		b.swapMany(ctx, items, unknown, results, "eval", swapSource)
+		b.swapMany(ctx, items, unknown, results, "eval", swap.text)
 	}
 	return results
 }

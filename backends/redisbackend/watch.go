@@ -13,6 +13,8 @@ import (
 // its own, in which it states that deadline. If go-redis ceased to pass
 // deadlines on unchanged, TestCancelFreesTheConnection would fail.
 type watch struct {
+	bulk int // the largest bulk string that a reply may hold, in bytes
+
 	tags sync.Map // *time.Location to *tag
 
 	mu   sync.Mutex
