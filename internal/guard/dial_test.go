@@ -251,3 +251,27 @@ func TestConnectTimeout(t *testing.T) {
 		}
 	}
 }
+
+// Rule: a name or a host that does not answer in time is a failure of the
+// backend, though package net says that it is a context's deadline: that of no
+// caller has passed.
+func TestDialTimeoutIsNoDeadlineOfTheCaller(t *testing.T) {
+	mine, theirs := net.Pipe() // which nobody reads
+	defer mine.Close()
+	defer theirs.Close()
+	mute := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return mine, nil }}
+	for name, config := range map[string]guard.Config{
+		"the resolver": {Resolver: mute},
+		"a dialer that is passed in": {Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return (&net.Dialer{Resolver: mute}).DialContext(ctx, network, addr)
+		}},
+	} {
+		config.ConnectTimeout = 50 * time.Millisecond
+		_, err := transport(t, "https://silent.test", config).Do(t.Context(), guard.Request{Method: "GET", Target: "/"})
+		failure := guard.Failure(t.Context(), "http", "get", err)
+		var e *backends.Error
+		if !errors.As(failure, &e) || e.Kind != backends.Timeout || errors.Is(failure, context.DeadlineExceeded) {
+			t.Errorf("%s: %v, want kind timeout and no deadline", name, failure)
+		}
+	}
+}

@@ -70,6 +70,8 @@ func clean(err error) error {
 		return err
 	case errors.Is(err, net.ErrClosed):
 		return errLost
+	case errors.Is(err, context.DeadlineExceeded): // package net's own timeouts are that too
+		return errTimeout
 	case errors.As(err, &op):
 		return op
 	case errors.As(err, &stream):
@@ -82,8 +84,6 @@ func clean(err error) error {
 		return errno
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errCut
-	case errors.Is(err, context.DeadlineExceeded):
-		return errTimeout
 	case strings.HasPrefix(err.Error(), "http2: client conn"):
 		return errLost
 	}
