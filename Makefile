@@ -4,6 +4,7 @@
 # make bench    benchmarks beside the bare libraries and the peers
 # make vectors  verify the embedded test vectors
 # make conformance  every backend's suite, and docs/conformance.md from it
+# make faults   every fault on every backend, and docs/faults.md from it
 # make soak     30 minutes (SOAK=2h) under faults, and docs/soak.md from them
 # make interop  live tests against cachekit-rs (its cargo build takes minutes)
 
@@ -14,7 +15,7 @@ BENCHTIME ?= 1s
 SOAK ?= 30m
 TESTFLAGS ?=
 
-.PHONY: test conformance tools lint fuzz bench vectors interop examples soak
+.PHONY: test conformance tools lint fuzz bench vectors interop examples faults soak
 
 test: tools
 	$(GO) test $(TESTFLAGS) ./...
@@ -42,6 +43,9 @@ conformance: tools
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
 	CACHEKIT_CONFORMANCE_DIR=$$dir $(GO) test -count=1 $(TESTFLAGS) -run "$$($(GO) run ./internal/conformance)" ./backends/... && \
 	$(GO) run ./internal/conformance "$$dir" docs/conformance.md
+
+faults: tools
+	$(GO) test -count=1 -run '^TestFaults$$' ./internal/faults -faults-page $(CURDIR)/docs/faults.md
 
 soak: tools
 	$(GO) test -count=1 -timeout 0 -run '^TestSoak$$' ./internal/faults -soak $(SOAK) -soak-report $(CURDIR)/docs/soak.md

@@ -44,6 +44,7 @@ type soak struct {
 // acknowledged write is lost that the storage itself did not lose, and every
 // process ends as small as it was.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "entries"), 0o700); err != nil {
 		t.Fatal(err)

@@ -190,6 +190,24 @@ func (s *NginxServer) Clear() {
 // Process returns the running server process.
 func (s *NginxServer) Process() *Process { return s.proc }
 
+// Start starts a stopped server again on its ports. Its files are still there.
+func (s *NginxServer) Start() {
+	s.t.Helper()
+	var err error
+	for range 5 {
+		if err = s.start(); err == nil {
+			return
+		}
+	}
+	s.t.Fatalf("restart nginx: %v", err)
+}
+
+// Pause stops the server with SIGSTOP, as [Process.Pause] describes.
+func (s *NginxServer) Pause() { s.t.Helper(); s.proc.Pause() }
+
+// Resume lets a paused server continue.
+func (s *NginxServer) Resume() { s.t.Helper(); s.proc.Resume() }
+
 // Stop kills the server. It may be called more than once.
 func (s *NginxServer) Stop() {
 	if s.proc != nil {
