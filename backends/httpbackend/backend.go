@@ -18,9 +18,11 @@ type Backend struct {
 	transport *guard.Transport
 	options   Options
 	urls      template
-	header    http.Header
-	framed    bool
-	closed    atomic.Bool
+	// header returns the headers of every request: a function, so that printing a
+	// Backend shows no credential.
+	header func() http.Header
+	framed bool
+	closed atomic.Bool
 }
 
 var (
@@ -66,13 +68,14 @@ func newBackend(rawURL string, o Options) (*Backend, error) {
 	case o.Proxy != nil && origin.Scheme != "https":
 		return nil, &OptionsError{"Options.Proxy serves https URLs alone"}
 	}
-	b := &Backend{options: o, urls: urls, framed: !urls.told && o.TTLHeader == "" && !o.StoreExpires, header: http.Header{}}
-	b.header.Set("User-Agent", "cachekit-go")
+	b := &Backend{options: o, urls: urls, framed: !urls.told && o.TTLHeader == "" && !o.StoreExpires}
+	header := http.Header{"User-Agent": {"cachekit-go"}}
 	for name, values := range o.Header {
-		b.header[http.CanonicalHeaderKey(name)] = append([]string(nil), values...)
+		header[http.CanonicalHeaderKey(name)] = append([]string(nil), values...)
 	}
-	b.header.Set("Accept-Encoding", "identity")
-	o.Credential.set(b.header)
+	header.Set("Accept-Encoding", "identity")
+	o.Credential.set(header)
+	b.header = func() http.Header { return header }
 	b.transport = guard.New(origin, guard.Config{
 		Rules: rules, Timeout: o.Timeout, PingAfter: o.PingAfter, PingTimeout: o.PingTimeout, MaxConns: o.MaxConns,
 		RootCAs: o.RootCAs, ClientCertificate: o.ClientCertificate, Proxy: o.Proxy, Dial: o.DialContext,
@@ -126,9 +129,9 @@ func (b *Backend) sendTo(ctx context.Context, target string, r request) (*guard.
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	header := b.header
+	header := b.header()
 	if len(r.header) > 0 || b.options.Authorize != nil {
-		header = b.header.Clone()
+		header = header.Clone()
 		for name, value := range r.header {
 			header.Set(name, value)
 		}

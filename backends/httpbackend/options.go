@@ -87,7 +87,7 @@ type Options struct {
 	ClientCertificate *tls.Certificate
 	// Proxy is an http or https proxy to tunnel through, for https URLs. It
 	// resolves the name of the server itself, which cannot be checked then. A
-	// password in it is sent to the proxy, and prints with the Options.
+	// password in it is sent to the proxy; it does not print with the Options.
 	Proxy *url.URL
 	// DialContext opens the TCP connections. Where they went to is checked all
 	// the same.
