@@ -27,7 +27,7 @@ tools:
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags interop ./internal/peers/...
+	$(GO) vet -tags interop ./internal/peers/... ./cmd/keytool
 	$(GO) run $(STATICCHECK) ./...
 
 fuzz:
@@ -52,6 +52,7 @@ soak: tools
 
 interop: tools
 	$(GO) test -count=1 -tags interop $(TESTFLAGS) ./internal/peers/...
+	$(GO) test -count=1 -tags interop -run RustThrough $(TESTFLAGS) ./cmd/keytool
 
 examples:
 	$(GO) build -o /dev/null ./examples/...

@@ -77,6 +77,50 @@ func TestMemcached(t *testing.T) {
 	wants(t, goRun(t, "./memcached", "CACHEKIT_MEMCACHED_SERVERS="+testenv.Memcached(t, nil).Addr()+","+testenv.Memcached(t, nil).Addr()))
 }
 
+func TestRotation(t *testing.T) {
+	out := goRun(t, "./rotation")
+	for _, want := range []string{"before", "staged", "promoted", "retired", "destroyed"} {
+		if !regexp.MustCompile(want + ` +read Ada Lovelace; .*\(current\) served [1-9]`).MatchString(out) {
+			t.Errorf("%q is not printed:\n%s", want, out)
+		}
+	}
+	if regexp.MustCompile(`[0-9a-f]{32}`).MatchString(out) {
+		t.Errorf("it prints what may be a key:\n%s", out)
+	}
+}
+
+// The walk-throughs of a rotation must run as pasted, in a shell at the root of
+// the repository and beside a Redis.
+func TestRotationWalkThroughs(t *testing.T) {
+	bin := t.TempDir()
+	ran := map[string]bool{}
+	for _, file := range []string{"../docs/key-rotation.md", "../README.md"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block := regexp.MustCompile("(?s)```sh\n(go install ./cmd/keytool.*?)```").FindSubmatch(text)
+		if block == nil {
+			if file != "../README.md" {
+				t.Errorf("%s has no walk-through", file)
+			}
+			continue
+		}
+		if ran[string(block[1])] {
+			continue
+		}
+		ran[string(block[1])] = true
+		cmd := exec.CommandContext(t.Context(), "sh", "-eux", "-c", string(block[1]))
+		cmd.Dir = ".."
+		cmd.Env = append(os.Environ(), "GOBIN="+bin, "PATH="+bin+":"+os.Getenv("PATH"), "TMPDIR="+t.TempDir(),
+			"CACHEKIT_REDIS_URL="+testenv.Redis(t, nil).URL())
+		out, err := cmd.CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte("done  destroy")) {
+			t.Errorf("%s: %v\n%s", file, err, out)
+		}
+	}
+}
+
 // The program in README.md must work as pasted.
 func TestReadmeProgram(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")

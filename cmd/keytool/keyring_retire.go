@@ -131,8 +131,8 @@ func (a *app) audited(d *keyfile.Document, k keyfile.Key, file string, at time.T
 		return fail(codeVerdict, "the audit did not see every entry: run it again")
 	case w.Started.Before(at):
 		return fail(codeVerdict, "the audit began %s, before the deployment was complete: run it again", w.Started.Format(time.RFC3339))
-	case w.Seen == 0:
-		return fail(codeVerdict, "the audit saw no entry: was it of the right storage and prefix? Where there is none, use --all-expire")
+	case w.Seen == 0 && (w.Scope.Prefix != "" || w.Scope.KeysFrom || w.Skipped > 0):
+		return fail(codeVerdict, "the audit saw no entry: were prefix, list and tenants the right ones?")
 	}
 	return none(d, k, w.Keys)
 }
