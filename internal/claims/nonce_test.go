@@ -66,12 +66,17 @@ func sealMany(t *testing.T, dir string) {
 	b, err := filebackend.Open(dir, nil)
 	check(t, err)
 	defer b.Close()
-	master, err := keys.Raw([]byte(canary))
-	check(t, err)
-	c, err := secure.New(t.Context(), &secure.Options{Backend: b, MasterKey: master, NoL1: true})
+	c, err := secure.New(t.Context(), &secure.Options{Backend: b, MasterKey: masterKey(t), NoL1: true})
 	check(t, err)
 	defer c.Close()
 	for i := range sealsEach {
 		check(t, c.Set(t.Context(), fmt.Sprint(i), i))
 	}
+}
+
+func masterKey(t testing.TB) keys.MasterKey {
+	t.Helper()
+	k, err := keys.Raw([]byte(canary))
+	check(t, err)
+	return k
 }

@@ -2,6 +2,7 @@ package claims_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -35,6 +36,11 @@ var issued = canary
 func shows(text string) bool {
 	raw := []byte(canary[:10])
 	low := strings.ToLower(text)
+	for shift := range 3 { // how base64 shows it depends on where it begins
+		if form := base64.StdEncoding.EncodeToString([]byte(canary[shift : shift+9])); strings.Contains(low, strings.ToLower(form)) {
+			return true
+		}
+	}
 	for _, form := range []string{
 		canary[:10], issued, fmt.Sprintf("%x", raw), strings.Trim(fmt.Sprint(raw[:6]), "[]"),
 		strings.TrimSuffix(strings.TrimPrefix(strings.ToLower(fmt.Sprintf("%#v", raw[:6])), "[]byte{"), "}"),
@@ -51,6 +57,11 @@ func TestShowsFindsEveryRendering(t *testing.T) {
 	for _, format := range []string{"%v", "%d", "%s", "%q", "%x", "%X", "%#v"} {
 		if !shows(fmt.Sprintf(format, raw)) {
 			t.Errorf("bytes printed with %s go unnoticed", format)
+		}
+	}
+	for _, before := range []string{"", "x", "xy"} {
+		if !shows(base64.StdEncoding.EncodeToString([]byte(before + canary))) {
+			t.Errorf("base64 at offset %d goes unnoticed", len(before))
 		}
 	}
 }
