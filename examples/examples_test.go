@@ -89,36 +89,51 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// The walk-throughs of a rotation must run as pasted, in a shell at the root of
-// the repository and beside a Redis.
-func TestRotationWalkThroughs(t *testing.T) {
+// The walk-through of docs/key-rotation.md must run as pasted, in a shell at the
+// root of the repository and beside a Redis.
+func TestRotationWalkThrough(t *testing.T) {
 	bin := t.TempDir()
-	ran := map[string]bool{}
-	for _, file := range []string{"../docs/key-rotation.md", "../README.md"} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		block := regexp.MustCompile("(?s)```sh\n(go install ./cmd/keytool.*?)```").FindSubmatch(text)
-		if block == nil {
-			if file != "../README.md" {
-				t.Errorf("%s has no walk-through", file)
-			}
-			continue
-		}
-		if ran[string(block[1])] {
-			continue
-		}
-		ran[string(block[1])] = true
-		cmd := exec.CommandContext(t.Context(), "sh", "-eux", "-c", string(block[1]))
-		cmd.Dir = ".."
-		cmd.Env = append(os.Environ(), "GOBIN="+bin, "PATH="+bin+":"+os.Getenv("PATH"), "TMPDIR="+t.TempDir(),
-			"CACHEKIT_REDIS_URL="+testenv.Redis(t, nil).URL())
-		out, err := cmd.CombinedOutput()
-		if err != nil || !bytes.Contains(out, []byte("done  destroy")) {
-			t.Errorf("%s: %v\n%s", file, err, out)
-		}
+	out := shell(t, "..", shellBlock(t, "../docs/key-rotation.md", "go install ./cmd/keytool"), "GOBIN="+bin, "PATH="+bin+":"+os.Getenv("PATH"),
+		"TMPDIR="+t.TempDir(), "CACHEKIT_REDIS_URL="+testenv.Redis(t, nil).URL())
+	if !strings.Contains(out, "done  destroy") {
+		t.Errorf("it prints %s", out)
 	}
+}
+
+// So must README.md's, whose files go to a directory of the test's own.
+func TestReadmeRotation(t *testing.T) {
+	const build = "go build -o bin/keytool ./cmd/keytool"
+	dir := t.TempDir()
+	block := shellBlock(t, "../README.md", build)
+	shell(t, "..", strings.ReplaceAll(build, "bin/keytool", filepath.Join(dir, "bin", "keytool")))
+	if out := shell(t, dir, strings.TrimPrefix(block, build)); !strings.Contains(out, "next  retire") {
+		t.Errorf("it prints %s", out)
+	}
+}
+
+// shellBlock returns the shell block of a page that begins with a command.
+func shellBlock(t *testing.T, page, first string) string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)```sh\n(" + regexp.QuoteMeta(first) + ".*?)```").FindSubmatch(text)
+	if block == nil {
+		t.Fatalf("%s has no block that begins with %q", page, first)
+	}
+	return string(block[1])
+}
+
+func shell(t *testing.T, dir, script string, env ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-eu", "-c", script)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
 }
 
 // The program in README.md must work as pasted.
