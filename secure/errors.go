@@ -152,5 +152,8 @@ func classifyBackend(kind backends.Kind, err error) error {
 	case backends.Permanent, backends.Auth:
 		class = ErrBackend
 	}
+	if errors.Is(err, class) {
+		return err // it has been classified before
+	}
 	return fmt.Errorf("%w: %w", class, err)
 }

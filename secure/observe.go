@@ -21,13 +21,13 @@ type Observer struct {
 	// Attach is called once, when the cache has been built, with its Stats; what
 	// it returns, if not nil, is called by Close.
 	Attach func(stats func() Stats) (detach func())
-	// Begin is told that an operation begins: Name, Backend and Keys are set. It
+	// Begin is told that an operation begins: its Operation.Name, Backend and Keys. It
 	// returns the context that the operation goes on with, and whether End is to
 	// be told of its end; if not, nothing is measured. Operations nest by their
 	// contexts: a "load" holds the calls of the backend and the "loader". A
 	// "refresh" has the values of the context of the call that started it, which
 	// it outlives. Reads that the in-process layer answers alone have no Begin.
-	Begin func(ctx context.Context, op Operation) (context.Context, bool)
+	Begin func(ctx context.Context, name, backend string, keys int) (context.Context, bool)
 	// End is told of the end of an operation, with the context that Begin
 	// returned. Without Begin, it is told of every operation.
 	End func(ctx context.Context, op Operation)
@@ -118,20 +118,20 @@ func (c *core) begin(ctx context.Context, op, name string, keys int) (context.Co
 	if c.observer == nil {
 		return ctx, nil
 	}
-	return c.listen(ctx, Operation{Name: op, Keys: keys}, name)
+	return c.listen(ctx, op, "", name, keys)
 }
 
-func (c *core) listen(ctx context.Context, op Operation, name string) (context.Context, *observation) {
+func (c *core) listen(ctx context.Context, op, backend, name string, keys int) (context.Context, *observation) {
 	if c.observer.Begin != nil {
 		listening := false
-		if ctx, listening = c.observer.Begin(ctx, op); !listening {
+		if ctx, listening = c.observer.Begin(ctx, op, backend, keys); !listening {
 			return ctx, nil
 		}
 	}
 	if c.observer.End == nil {
 		return ctx, nil
 	}
-	return ctx, &observation{c, name, ctx, op, time.Now()}
+	return ctx, &observation{c, name, ctx, Operation{Name: op, Backend: backend, Keys: keys}, time.Now()}
 }
 
 // read ends a read of one entry.
@@ -233,7 +233,7 @@ func (c *core) tellLocal(ctx context.Context, op, name string, h hit, err error)
 
 // backendCall is the store's hook.
 func (c *core) backendCall(ctx context.Context, op, name string, keys int) (context.Context, func(found int, err error)) {
-	ctx, o := c.listen(ctx, Operation{Name: op, Backend: c.backend, Keys: keys}, name)
+	ctx, o := c.listen(ctx, op, c.backend, name, keys)
 	if o == nil {
 		return ctx, nil
 	}

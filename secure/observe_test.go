@@ -52,12 +52,12 @@ func (w *watcher) observer() *secure.Observer {
 			w.stats = stats
 			return func() { w.attached-- }
 		},
-		Begin: func(ctx context.Context, op secure.Operation) (context.Context, bool) {
+		Begin: func(ctx context.Context, name, backend string, _ int) (context.Context, bool) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.begun++
 			path, _ := ctx.Value(stepKey{}).(string)
-			return context.WithValue(ctx, stepKey{}, path+"/"+op.Backend+":"+op.Name), !w.deaf
+			return context.WithValue(ctx, stepKey{}, path+"/"+backend+":"+name), !w.deaf
 		},
 		End: func(ctx context.Context, op secure.Operation) {
 			shared := ""
