@@ -102,9 +102,7 @@ func (c *cell) nextLoad(key string) {
 	c.row.Back = took(time.Since(start))
 }
 
-const callersOfCrowd = 10_000
-
-// crowd calls GetOrLoad of n keys by 10,000 goroutines at once.
+// crowd calls GetOrLoad of n keys by callersOfCrowd goroutines at once.
 func crowd(c *cell, n int) {
 	const limit = 20 * time.Second
 	var loads, ok, wrong atomic.Int64

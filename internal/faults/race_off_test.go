@@ -1,0 +1,8 @@
+//go:build !race
+
+package faults_test
+
+const (
+	raceDetector   = false
+	callersOfCrowd = 10_000
+)
