@@ -34,7 +34,7 @@ type layerUse struct{ Before, Peak, After, Counted, Live, Entries int }
 // layerFactor of the bound, and what lives in the heap within a quarter of it.
 func TestLayerIsBoundedInMemory(t *testing.T) {
 	t.Parallel()
-	if residentBytes() == 0 || raceDetector {
+	if residentBytes() == 0 || raceEnabled {
 		t.Log("this system does not tell how large a process is, or the race detector makes it larger")
 		return
 	}

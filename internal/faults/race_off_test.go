@@ -3,6 +3,6 @@
 package faults_test
 
 const (
-	raceDetector   = false
+	raceEnabled    = false
 	callersOfCrowd = 10_000
 )

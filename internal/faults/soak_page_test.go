@@ -114,7 +114,7 @@ func (s *soak) machine(b *strings.Builder, sum *summary) {
 		load = fmt.Sprintf("%.1f to %.1f, median %.1f", s.loads[0], s.loads[n-1], s.loads[n/2])
 	}
 	fmt.Fprintf(b, "\n## Run\n\n| | |\n|---|---|\n| started | %s |\n| length | %v |\n| commit | %s |\n| machine | %s/%s, %d cores, %s |\n| load of the machine (1 min) | %s |\n",
-		s.start.UTC().Format("2006-01-02 15:04 UTC"), *soakFor, commit(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), load)
+		s.start.UTC().Format("2006-01-02 15:04 UTC"), *soakFor, s.commit, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), load)
 	fmt.Fprintf(b, "| a goroutine that sleeps 20 ms woke over %v late | %d of %d times, at worst %v |\n",
 		tickLate, sum.late, sum.ticks, sum.worst.Round(time.Millisecond))
 	fmt.Fprintf(b, "| processes | %d at a time, %d in all |\n| calls | %d |\n", soakWorkers, sum.lives, sum.total.Calls)

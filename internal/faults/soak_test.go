@@ -34,6 +34,8 @@ type soak struct {
 	plan  soakPlan
 	hurry float64 // shortens pauses in short runs
 	start time.Time
+	// commit is that of the source at the start; it may move on meanwhile.
+	commit string
 
 	mu     sync.Mutex
 	faults map[string]int
@@ -53,7 +55,7 @@ func TestSoak(t *testing.T) {
 	toRedis, toMemcached := testenv.Proxy(t, redis.Addr()), testenv.Proxy(t, memcached.Addr())
 	toRedis.Forget()
 	toMemcached.Forget()
-	s := &soak{t: t, faults: map[string]int{}, start: time.Now(), hurry: 1, plan: soakPlan{
+	s := &soak{t: t, faults: map[string]int{}, start: time.Now(), commit: commit(), hurry: 1, plan: soakPlan{
 		Workers: soakWorkers, RedisURL: redis.URLAt(toRedis.Addr()), Memcached: toMemcached.Addr(), Dir: dir,
 		Until: time.Now().Add(*soakFor), Pause: 30 * time.Millisecond, Sample: 10 * time.Second,
 	}}
