@@ -18,6 +18,7 @@ type Caps struct {
 	Replacer     Replacer
 	KeyRuler     KeyRuler
 	Metered      Metered
+	Watcher      Watcher
 }
 
 // Wrapper is a backend around another one. It implements no capability
@@ -44,6 +45,7 @@ func CapabilitiesOf(b Backend) Caps {
 	c.Replacer, _ = b.(Replacer)
 	c.KeyRuler, _ = b.(KeyRuler)
 	c.Metered, _ = b.(Metered)
+	c.Watcher, _ = b.(Watcher)
 	return c
 }
 
@@ -182,4 +184,39 @@ type Metered interface {
 	// called, which may be more than once. source is called during calls of the
 	// backend, from many goroutines, and must be quick.
 	Meter(source func() Counters) (stop func())
+}
+
+// Watcher reports that entries have changed, so that a cache can drop its copies
+// of them.
+type Watcher interface {
+	// Watch reports changes of the keys that begin with prefix ("" is every key)
+	// to handler until stop is called or the backend is closed. It does no I/O
+	// and starts in the down state; connecting, and reconnecting after failures,
+	// is the backend's business. The error is ErrClosed, or says that this backend
+	// can never watch.
+	//
+	// The calls of handler do not overlap, must be quick, and must neither call
+	// stop or Watch nor write. They may begin before Watch returns; after stop has
+	// returned there are none. stop may be called more than once.
+	Watch(prefix string, handler WatchHandler) (stop func(), err error)
+}
+
+// WatchHandler is told what a [Watcher] sees. Who copies entries keeps to this:
+// no copy stands or is made while the watcher is down, and none is made of a read
+// that was sent before the last call of any of these methods that concerns it.
+type WatchHandler interface {
+	// Up says that every change from now on is reported: any write that the
+	// storage executes after this call, by whatever client.
+	Up()
+	// Down says that changes may have gone unreported, from up to 2 s ago until
+	// the next call of Up.
+	Down()
+	// Changed says that the entries of keys were written, deleted, or have
+	// expired. A read that is sent from now on finds the change. Changes of one
+	// key may be reported together, and changes by this backend itself may be
+	// reported or not. An entry that expires by its TTL need not be. keys must not
+	// be kept.
+	Changed(keys []string)
+	// Flush says that any entry may have changed.
+	Flush()
 }

@@ -17,7 +17,7 @@ type Harness struct {
 
 	// Want names the capabilities that the backend must have: "Batcher",
 	// "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper",
-	// "Replacer", "KeyRuler".
+	// "Replacer", "KeyRuler", "Watcher".
 	Want []string
 
 	// Without excuses what a Subject does not offer, by the name of its field
@@ -147,7 +147,7 @@ func (h Harness) can(name string) bool { return h.Without[name] == "" }
 
 // Capabilities returns the names that Harness.Want knows.
 func Capabilities() []string {
-	return []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Replacer", "KeyRuler"}
+	return []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Replacer", "KeyRuler", "Watcher"}
 }
 
 func capabilityNames(b backends.Backend) []string {
@@ -155,6 +155,7 @@ func capabilityNames(b backends.Backend) []string {
 	there := []bool{
 		c.Batcher != nil, c.EntryReader != nil, c.TTLer != nil, c.Locker != nil,
 		c.Scanner != nil, c.Swapper != nil, c.BatchSwapper != nil, c.Replacer != nil, c.KeyRuler != nil,
+		c.Watcher != nil,
 	}
 	var names []string
 	for i, name := range Capabilities() {

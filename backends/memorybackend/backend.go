@@ -52,6 +52,7 @@ var (
 	_ backends.Swapper      = (*Backend)(nil)
 	_ backends.BatchSwapper = (*Backend)(nil)
 	_ backends.KeyRuler     = (*Backend)(nil)
+	_ backends.Watcher      = (*Backend)(nil)
 )
 
 // New returns an empty storage. It panics if a size in opts is negative.
@@ -63,7 +64,8 @@ func New(opts *Options) *Backend {
 	if o.MaxValueBytes < 0 || o.MaxBytes < 0 {
 		panic(fmt.Sprintf("memorybackend: Options.MaxValueBytes is %d and MaxBytes is %d, want no negative size", o.MaxValueBytes, o.MaxBytes))
 	}
-	s := &storage{now: time.Now, maxBytes: DefaultMaxBytes, entries: map[string]entry{}, locks: map[string]lock{}}
+	s := &storage{now: time.Now, maxBytes: DefaultMaxBytes, entries: map[string]entry{}, locks: map[string]lock{},
+		watches: watches{all: map[*watch]struct{}{}}}
 	if o.MaxBytes > 0 {
 		s.maxBytes = o.MaxBytes
 	}
@@ -127,6 +129,7 @@ func (b *Backend) Set(ctx context.Context, key string, value []byte, ttl time.Du
 	if !b.storage.set(key, value, ttl) {
 		return failed("set", backends.Overload, errFull)
 	}
+	b.changed(key)
 	return nil
 }
 
@@ -135,7 +138,9 @@ func (b *Backend) Delete(ctx context.Context, key string) (bool, error) {
 	if err := b.begin(ctx, "delete", key); err != nil {
 		return false, err
 	}
-	return b.storage.delete(key), nil
+	existed := b.storage.delete(key)
+	b.changed(key)
+	return existed, nil
 }
 
 // Exists implements [backends.Backend].
@@ -167,6 +172,7 @@ func (b *Backend) Health(ctx context.Context) backends.Health {
 func (b *Backend) Close() error {
 	if !b.closed.Swap(true) {
 		close(b.faults.done)
+		b.updateWatches()
 	}
 	return nil
 }

@@ -60,7 +60,9 @@ func (b *Backend) Touch(ctx context.Context, key string, ttl time.Duration) (boo
 	if err := b.begin(ctx, "touch", key); err != nil {
 		return false, err
 	}
-	return b.storage.touch(key, ttl), nil
+	existed := b.storage.touch(key, ttl)
+	b.changed(key)
+	return existed, nil
 }
 
 // Lock implements [backends.Locker].
@@ -116,6 +118,9 @@ func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, 
 	swapped, fits := b.storage.swap(key, old, new)
 	if !fits {
 		return false, failed("swap", backends.Overload, errFull)
+	}
+	if swapped {
+		b.changed(key)
 	}
 	return swapped, nil
 }

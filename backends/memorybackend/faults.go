@@ -36,8 +36,9 @@ type faults struct {
 // this kind until Resume. Nothing is read or written meanwhile.
 func (b *Backend) Fail(kind backends.Kind) {
 	b.faults.mu.Lock()
-	defer b.faults.mu.Unlock()
 	b.faults.kind = kind
+	b.faults.mu.Unlock()
+	b.updateWatches()
 }
 
 // Stall makes every call of this handle wait until Resume. A call whose context
@@ -45,21 +46,23 @@ func (b *Backend) Fail(kind backends.Kind) {
 // Resume the others do.
 func (b *Backend) Stall() {
 	b.faults.mu.Lock()
-	defer b.faults.mu.Unlock()
 	if b.faults.stalled == nil {
 		b.faults.stalled = make(chan struct{})
 	}
+	b.faults.mu.Unlock()
+	b.updateWatches()
 }
 
 // Resume ends Fail and Stall.
 func (b *Backend) Resume() {
 	b.faults.mu.Lock()
-	defer b.faults.mu.Unlock()
 	b.faults.kind = 0
 	if b.faults.stalled != nil {
 		close(b.faults.stalled)
 		b.faults.stalled = nil
 	}
+	b.faults.mu.Unlock()
+	b.updateWatches()
 }
 
 // Intercept has f decide about every call of this handle before it takes

@@ -25,6 +25,8 @@ type storage struct {
 	entries map[string]entry
 	locks   map[string]lock
 	bytes   int64
+
+	watches watches // with a lock of its own, never taken under mu
 }
 
 type entry struct {
@@ -179,4 +181,11 @@ func (s *storage) usage() (entries int, bytes int64) {
 	defer s.mu.Unlock()
 	s.sweep()
 	return len(s.entries), s.bytes
+}
+
+func (s *storage) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.entries)
+	s.bytes = 0
 }

@@ -9,9 +9,10 @@ import (
 
 // Capabilities implements [backends.Wrapper]: what the inner backend can do
 // beyond [backends.Backend], each wrapped. The rules of keys and the meter, which
-// send nothing, are the inner backend's own.
+// send nothing, and the watcher, which sees to its own connections, are the inner
+// backend's own.
 func (b *Backend) Capabilities() backends.Caps {
-	c := backends.Caps{KeyRuler: b.caps.KeyRuler, Metered: b.caps.Metered}
+	c := backends.Caps{KeyRuler: b.caps.KeyRuler, Metered: b.caps.Metered, Watcher: b.caps.Watcher}
 	if b.caps.Batcher != nil {
 		c.Batcher = batcher{b}
 	}

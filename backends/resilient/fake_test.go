@@ -247,3 +247,5 @@ func kindOf(err error) backends.Kind {
 	}
 	return 0
 }
+
+func (*memory) Watch(string, backends.WatchHandler) (func(), error) { return func() {}, nil }
