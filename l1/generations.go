@@ -55,7 +55,7 @@ func (c *Cache[V]) Fill(t Ticket, key string, v V, life Life) bool {
 		return false
 	}
 	t.slot.mu.Lock()
-	quiet := t.slot.gen.Load() == t.gen && t.slot.writers == 0
+	quiet := t.slot.gen.Load() == t.gen && t.slot.writers == 0 && c.admits(key)
 	if quiet {
 		c.entries.Set(key, e)
 	}
@@ -92,7 +92,7 @@ func (c *Cache[V]) Commit(t Ticket, key string, v V, life Life) bool {
 	t.slot.writers--
 	alone := t.slot.gen.Load() == t.gen && t.slot.writers == 0
 	c.drop(t.slot, key)
-	stored := alone && e != nil
+	stored := alone && e != nil && c.admits(key)
 	if stored {
 		c.entries.Set(key, e)
 	}
@@ -118,6 +118,9 @@ func (c *Cache[V]) Put(key string, v V, life Life) bool {
 	e := c.entry(key, v, life)
 	s := c.generations.slot(key)
 	s.mu.Lock()
+	if e != nil && !c.admits(key) {
+		e = nil
+	}
 	if e == nil {
 		c.drop(s, key)
 	} else {
@@ -142,11 +145,17 @@ func (c *Cache[V]) Invalidate(key string) {
 
 // Flush drops everything and makes all pending fills and commits void.
 func (c *Cache[V]) Flush() {
+	c.Void()
+	c.entries.InvalidateAll()
+}
+
+// Void makes all pending fills and commits void and leaves the copies that
+// stand.
+func (c *Cache[V]) Void() {
 	for i := range c.generations.slots {
 		s := &c.generations.slots[i]
 		s.mu.Lock()
 		s.gen.Add(1)
 		s.mu.Unlock()
 	}
-	c.entries.InvalidateAll()
 }

@@ -56,6 +56,11 @@ const (
 type Options struct {
 	// MaxBytes bounds the layer. Default 64 MiB.
 	MaxBytes int64
+	// Admit, if not nil, is asked about every copy before it is stored; one that
+	// it does not admit is not. It runs with a lock of the layer held: it must be
+	// quick and not call the layer. A change of its mind holds for everything
+	// that is stored once a call of Flush or Void that followed it has returned.
+	Admit func(key string) bool
 }
 
 // Life is how long an entry may be served.
@@ -73,6 +78,7 @@ type Cache[V any] struct {
 	entries     *otter.Cache[string, *entry[V]]
 	size        func(key string, v V) int
 	max         int64
+	admit       func(key string) bool
 	counter     *stats.Counter
 	expired     atomic.Uint64
 	settling    sync.Mutex
@@ -97,6 +103,9 @@ func New[V any](size func(key string, v V) int, opts *Options) *Cache[V] {
 		maxBytes = opts.MaxBytes
 	}
 	c := &Cache[V]{size: size, max: maxBytes, counter: stats.NewCounter(), generations: newGenerations(maxBytes)}
+	if opts != nil {
+		c.admit = opts.Admit
+	}
 	c.clock.start()
 	c.entries = otter.Must(&otter.Options[string, *entry[V]]{
 		MaximumWeight: uint64(maxBytes),
@@ -148,6 +157,8 @@ func (c *Cache[V]) entry(key string, v V, life Life) *entry[V] {
 	weight := uint32(size + int64(len(key)) + overhead)
 	return &entry[V]{value: v, since: c.clock.now(), life: life, weight: weight}
 }
+
+func (c *Cache[V]) admits(key string) bool { return c.admit == nil || c.admit(key) }
 
 // settle is called without a lock after e was stored. Otter evicts behind its
 // writers, by up to 128 entries for each processor however large they are, so

@@ -25,6 +25,9 @@ func (c *Cache) Namespace(namespace string) (*Cache, error) {
 	if err := interop.CheckNamespace(namespace); err != nil {
 		return nil, misconfigured("namespace: %w", err)
 	}
+	if err := c.core.cohere(prefix(namespace)); err != nil {
+		return nil, err
+	}
 	return &Cache{core: c.core, prefix: prefix(namespace)}, nil
 }
 

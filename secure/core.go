@@ -27,6 +27,7 @@ type core struct {
 	store     *store.Store       // nil with L1Only
 	resilient *resilient.Backend // nil without it
 	l1        *l1.Cache[local]   // nil with NoL1
+	coherence *coherence         // nil without it
 	order     *writeOrder
 	flights   *flight.Group[loaded]
 	hide      keys.NameSecret
@@ -80,13 +81,22 @@ func build(ctx context.Context, p profile, opts *Options) (*Cache, error) {
 		}
 	}
 	if s.l1 {
-		c.l1 = l1.New(localSize, &l1.Options{MaxBytes: s.l1Bytes})
+		o := l1.Options{MaxBytes: s.l1Bytes}
+		if opts.Coherence == On {
+			c.coherence = newCoherence(c)
+			o.Admit = c.coherence.admits
+		}
+		c.l1 = l1.New(localSize, &o)
 	}
 	if c.store != nil {
 		c.unmeter = c.store.Meter(c.counted)
 	}
 	c.flights = flight.New[loaded](&flight.Options{Timeout: s.loadTimeout})
 	c.follow(source, ring)
+	if err := c.cohere(prefix(s.namespace)); err != nil {
+		_ = c.close()
+		return nil, err
+	}
 	built := &Cache{core: c, prefix: prefix(s.namespace)}
 	if c.observer != nil && c.observer.Attach != nil {
 		c.detach = c.observer.Attach(built.Stats)
@@ -102,6 +112,7 @@ func (c *core) close() error {
 	if c.unfollow != nil {
 		c.unfollow()
 	}
+	c.coherence.end()
 	c.flights.Close()
 	c.releases.Wait()
 	if c.detach != nil {

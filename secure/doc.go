@@ -81,7 +81,8 @@
 // Unless switched off, recently used entries are also held in this process, as
 // ciphertext, and opened on every hit. Another process's write shows after the
 // copy's life, at most Options.L1BackfillTTL for a copy made by a read and the
-// entry's own TTL for a copy made by a write of this process.
+// entry's own TTL for a copy made by a write of this process. With
+// Options.Coherence it shows within milliseconds where the backend can report it.
 //
 // # Compatibility
 //

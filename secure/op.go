@@ -30,6 +30,9 @@ func (c *Cache) Op(namespace, operation string) (*Op, error) {
 	if err != nil {
 		return nil, misconfigured("operation: %w", err)
 	}
+	if err := c.core.cohere(prefix(namespace)); err != nil {
+		return nil, err
+	}
 	return &Op{core: c.core, op: op, ttl: c.core.ttl}, nil
 }
 

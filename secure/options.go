@@ -101,6 +101,16 @@ type Options struct {
 	// L1BackfillTTL bounds the life of an in-process copy made by a read.
 	// Default 30 s.
 	L1BackfillTTL time.Duration
+	// Coherence, if On, drops in-process copies of what other processes write or
+	// delete, within milliseconds, as the backend reports it (a
+	// backends.Watcher: Redis 6 or newer). The default is Off in every profile.
+	//
+	// While the reports fail, which is noticed within about 2 s, nothing is copied
+	// in this process and every read goes to the backend. Redis reports this
+	// process's own writes too, so a value it has set is read from the backend
+	// once. The first use of a further namespace (Cache.Namespace, Cache.Op)
+	// starts reports about it. See docs/coherence.md for what is guaranteed.
+	Coherence Switch
 	// StaleWhileRevalidate overrides the profile: whether GetOrLoad serves an
 	// entry in the second half of its life from the in-process layer, or one that
 	// CachekitIO serves past its TTL (cachekitio.Options.StaleTTL), while one
@@ -257,6 +267,9 @@ func (p profile) check(o *Options) error {
 	}
 	if o.FillLock > Off || o.L1Only && o.FillLock == On {
 		return misconfigured("Options.FillLock is neither On nor Off, or On with Options.L1Only")
+	}
+	if err := checkCoherence(o); err != nil {
+		return err
 	}
 	return p.checkReliability(o)
 }

@@ -38,6 +38,8 @@ type Stats struct {
 	// Reliability is the state of the circuit, retries and refused calls; its
 	// State is 0 with Options.Reliability Off.
 	Reliability resilient.Stats
+	// Coherence counts the reports of changes by other processes.
+	Coherence CoherenceStats
 	// AuthFailures are entries that failed authentication. Alert on any.
 	AuthFailures uint64
 	// Seals are entries sealed by this cache under the key that is current now.
@@ -76,6 +78,7 @@ func (c *Cache) Stats() Stats {
 		AuthFailures: k.counts.authFailures.Load(), Seals: box.Seals(),
 		KeyringReloads: k.counts.reloads.Load(), KeyringFailures: k.counts.reloadFailures.Load(),
 	}
+	s.Coherence = k.coherence.stats()
 	if k.l1 != nil {
 		s.L1 = k.l1.Stats()
 	}

@@ -18,7 +18,7 @@ import (
 
 // appUser is an ACL user with no more rights than the backend needs, on the keys
 // one namespace and of the conformance suite.
-const appUser = "user app on >" + password + " resetkeys ~app:* %s +get +set +mget +unlink +del +exists +pttl +pexpire +persist +scan +eval +evalsha +script|load +ping +hello +auth +client|setname +select"
+const appUser = "user app on >" + password + " resetkeys ~app:* %s +get +set +mget +unlink +del +exists +pttl +pexpire +persist +scan +eval +evalsha +script|load +ping +hello +auth +client|setname +client|tracking +select"
 
 // Rule: the whole suite passes for an ACL user over TLS in RESP3.
 func TestConformanceTLSUserRESP3(t *testing.T) {

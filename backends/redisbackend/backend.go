@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,9 @@ type Backend struct {
 	detached atomic.Bool  // some connections are not watched
 	reloaded atomic.Int64 // when a failure last made a Cluster client reload its map, Unix time in ns
 	nodes    *adoption    // nil unless a Cluster client was passed in
+
+	tracking sync.Mutex
+	tracker  *tracker // nil unless something is watched
 }
 
 var (
@@ -56,6 +60,7 @@ var (
 	_ backends.Swapper      = (*Backend)(nil)
 	_ backends.Replacer     = (*Backend)(nil)
 	_ backends.BatchSwapper = (*Backend)(nil)
+	_ backends.Watcher      = (*Backend)(nil)
 )
 
 // Get implements [backends.Backend].
@@ -205,14 +210,21 @@ func (b *Backend) Health(ctx context.Context) backends.Health {
 		h.Details = details(info)
 		stats := b.client.PoolStats()
 		h.Details["connections"] = strconv.FormatUint(uint64(stats.TotalConns), 10)
+		if state := b.trackingState(); state != "" {
+			h.Details["tracking"] = state
+		}
 	}
 	return h
 }
 
-// Close implements [backends.Backend]. It closes what Open made; a client that
-// was given to New stays open.
+// Close implements [backends.Backend]. It ends all watches and closes what Open
+// made; a client that was given to New stays open.
 func (b *Backend) Close() error {
-	if b.closed.Swap(true) || !b.owned {
+	if b.closed.Swap(true) {
+		return nil
+	}
+	b.endTracking()
+	if !b.owned {
 		return nil
 	}
 	return b.client.Close()

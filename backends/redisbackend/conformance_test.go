@@ -11,7 +11,7 @@ import (
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 )
 
-var capabilities = []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Replacer"}
+var capabilities = []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Replacer", "Watcher"}
 
 const password = "correct:horse/battery@staple"
 

@@ -162,6 +162,13 @@ func (g *Group[V]) Forget(key string) {
 	delete(g.calls, key)
 }
 
+// ForgetAll is Forget for every key.
+func (g *Group[V]) ForgetAll() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.calls)
+}
+
 // Close ends the contexts of all loads, waits for them and refuses new ones.
 // Loads that ignore their context are waited for too. It must not be called
 // from a load.

@@ -1,0 +1,215 @@
+package secure
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxWatches is how many namespaces a cache watches one by one; with more it
+// watches all keys, because a server compares every write with every prefix.
+const maxWatches = 64
+
+// coherence keeps the in-process layer in step with writes of other processes,
+// as the backend reports them. A copy is made only of a key whose namespace is
+// watched at that moment, so the layer is empty while the watcher is down, and a
+// hit costs nothing.
+type coherence struct {
+	core *core
+
+	mu      sync.Mutex
+	stops   map[string]func() // by prefix
+	ended   bool
+	watched atomic.Pointer[map[string]bool] // prefixes that are up; never changed in place
+
+	invalidations, flushes, outages atomic.Uint64
+
+	state    sync.Mutex // of what follows, and of changes of watched
+	down     int        // watches that are down
+	since    time.Time  // when the first of them went down
+	downtime time.Duration
+}
+
+// CoherenceStats counts what Options.Coherence has done. Everything is 0
+// without it.
+type CoherenceStats struct {
+	// Up is true if changes by others are reported, for every namespace that is
+	// in use. While it is false, nothing is copied to the in-process layer.
+	Up bool
+	// Invalidations are keys that were reported as changed, those that this cache
+	// wrote itself included; Flushes how often the layer was emptied because
+	// changes may have been missed, Outages how often reports ceased.
+	Invalidations, Flushes, Outages uint64
+	// Down is for how long in all reports have been missing, from the start on.
+	Down time.Duration
+}
+
+func newCoherence(c *core) *coherence {
+	h := &coherence{core: c, stops: map[string]func(){}}
+	h.watched.Store(&map[string]bool{})
+	return h
+}
+
+// admits reports whether a copy of name may be made. The layer asks with a lock
+// held under which Flush and Void move the generation too.
+func (h *coherence) admits(name string) bool {
+	up := *h.watched.Load()
+	if up[""] {
+		return true
+	}
+	namespace, _, ok := strings.Cut(name, ":")
+	return ok && up[namespace+":"]
+}
+
+// watch starts to watch the keys that begin with prefix, unless they are watched
+// already. A nil coherence watches nothing.
+func (h *coherence) watch(prefix string) error {
+	if h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.stops) >= maxWatches {
+		prefix = ""
+	}
+	if h.ended || h.stops[prefix] != nil || h.stops[""] != nil {
+		return nil
+	}
+	w := &watcher{h: h, prefix: prefix}
+	w.count(+1)
+	stop, err := h.core.store.Watch(prefix, w)
+	if err != nil {
+		w.count(-1)
+		return err
+	}
+	h.stops[prefix] = stop
+	return nil
+}
+
+// end stops all watches.
+func (h *coherence) end() {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = true
+	for _, stop := range h.stops {
+		stop()
+	}
+}
+
+func (h *coherence) stats() CoherenceStats {
+	if h == nil {
+		return CoherenceStats{}
+	}
+	h.state.Lock()
+	defer h.state.Unlock()
+	s := CoherenceStats{
+		Up: h.down == 0, Down: h.downtime,
+		Invalidations: h.invalidations.Load(), Flushes: h.flushes.Load(), Outages: h.outages.Load(),
+	}
+	if h.down > 0 {
+		s.Down += time.Since(h.since)
+	}
+	return s
+}
+
+// set changes what is watched.
+func (h *coherence) set(prefix string, up bool) {
+	h.state.Lock()
+	defer h.state.Unlock()
+	next := make(map[string]bool)
+	for p := range *h.watched.Load() {
+		next[p] = true
+	}
+	delete(next, prefix)
+	if up {
+		next[prefix] = true
+	}
+	h.watched.Store(&next)
+}
+
+// count moves the number of watches that are down, and how long there has been
+// one.
+func (w *watcher) count(n int) {
+	h := w.h
+	h.state.Lock()
+	defer h.state.Unlock()
+	if h.down == 0 {
+		h.since = time.Now()
+	}
+	if h.down += n; h.down == 0 {
+		h.downtime += time.Since(h.since)
+	}
+}
+
+// watcher is the handler of one watch.
+type watcher struct {
+	h      *coherence
+	prefix string
+}
+
+// Up implements [backends.WatchHandler]. Reads that were sent before must not be
+// copied any more when the layer begins to admit.
+func (w *watcher) Up() {
+	w.h.core.l1.Void()
+	w.h.core.flights.ForgetAll()
+	w.h.set(w.prefix, true)
+	w.count(-1)
+	w.h.core.log.Info("cachekit: changes by other processes are reported")
+}
+
+// Down implements [backends.WatchHandler]. What a fill stores after the flush has
+// been admitted before it, and then it has a ticket that the flush made void.
+func (w *watcher) Down() {
+	w.h.set(w.prefix, false)
+	w.h.core.l1.Flush()
+	w.h.core.flights.ForgetAll()
+	w.h.outages.Add(1)
+	w.h.flushes.Add(1)
+	w.count(+1)
+	w.h.core.log.Warn("cachekit: changes by other processes are not reported, nothing is copied to the in-process layer")
+}
+
+// Changed implements [backends.WatchHandler].
+func (w *watcher) Changed(keys []string) {
+	w.h.invalidations.Add(uint64(len(keys)))
+	for _, key := range keys {
+		w.h.core.l1.Invalidate(key)
+		w.h.core.flights.Forget(key)
+	}
+}
+
+// Flush implements [backends.WatchHandler].
+func (w *watcher) Flush() {
+	w.h.flushes.Add(1)
+	w.h.core.l1.Flush()
+	w.h.core.flights.ForgetAll()
+}
+
+// checkCoherence refuses options that contradict each other.
+func checkCoherence(o *Options) error {
+	switch {
+	case o.Coherence > Off:
+		return misconfigured("Options.Coherence is neither On nor Off")
+	case o.Coherence == On && (o.NoL1 || o.L1Only):
+		return misconfigured("Options.Coherence keeps the in-process layer in step with the backend: it does nothing with Options.NoL1 or L1Only")
+	}
+	return nil
+}
+
+// cohere starts to watch the cache's own namespace.
+func (c *core) cohere(prefix string) error {
+	if c.coherence == nil {
+		return nil
+	}
+	if !c.store.CanWatch() {
+		return misconfigured("Options.Coherence needs a backend that reports changes (a backends.Watcher, such as Redis)")
+	}
+	if err := c.coherence.watch(prefix); err != nil {
+		return misconfigured("Options.Coherence: %w", err)
+	}
+	return nil
+}
