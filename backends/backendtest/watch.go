@@ -123,6 +123,15 @@ func changes(b backends.Backend, t *probe) map[string]func(key string) error {
 			return err
 		}
 	}
+	if c := caps.Replacer; c != nil {
+		all["replace"] = func(k string) error {
+			ok, err := c.Replace(t.ctx, k, payload("old", 30), payload("new", 30), hour)
+			if !ok && err == nil {
+				err = errors.New("nothing was replaced")
+			}
+			return err
+		}
+	}
 	return all
 }
 
