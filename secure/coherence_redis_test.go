@@ -11,7 +11,7 @@ import (
 	"github.com/cachekit-io/cachekit-go/secure"
 )
 
-func overRedis(t *testing.T, url string) *secure.Cache {
+func coherentOver(t *testing.T, url string) *secure.Cache {
 	t.Helper()
 	b, err := redisbackend.Open(t.Context(), url, nil)
 	if err != nil {
@@ -42,7 +42,7 @@ func becomes(t *testing.T, c *secure.Cache, key, want string) {
 func TestCoherentOverRedis(t *testing.T) {
 	server := testenv.Redis(t, nil)
 	proxy := testenv.Proxy(t, server.Addr())
-	a, b := overRedis(t, server.URL()), overRedis(t, server.URLAt(proxy.Addr()))
+	a, b := coherentOver(t, server.URL()), coherentOver(t, server.URLAt(proxy.Addr()))
 	for i := range 20 {
 		v := fmt.Sprint(i)
 		put(t, a, "k", v)
@@ -68,7 +68,7 @@ func TestCoherentOverRedis(t *testing.T) {
 // served, and in the end all agree.
 func TestCoherentVersions(t *testing.T) {
 	server := testenv.Redis(t, nil)
-	caches := []*secure.Cache{overRedis(t, server.URL()), overRedis(t, server.URL()), overRedis(t, server.URL())}
+	caches := []*secure.Cache{coherentOver(t, server.URL()), coherentOver(t, server.URL()), coherentOver(t, server.URL())}
 	const keys = 20
 	var written [keys]int
 	var served [3][keys]int
