@@ -24,6 +24,8 @@ type Backend struct {
 	turns   turns
 	closed  atomic.Bool
 
+	deadlines deadlines
+
 	retried, rejected, refused atomic.Uint64
 }
 
@@ -46,7 +48,7 @@ func New(inner backends.Backend, opts *Options) (*Backend, error) {
 	return &Backend{
 		inner: inner, caps: backends.CapabilitiesOf(inner), opts: o,
 		places: newPlaces(&o), breaker: newBreaker(&o), retries: newRetryPolicy(&o),
-		turns: turns{seed: maphash.MakeSeed()},
+		turns: turns{seed: maphash.MakeSeed()}, deadlines: deadlines{timeout: o.Timeout},
 	}, nil
 }
 
@@ -88,7 +90,7 @@ func (b *Backend) Health(ctx context.Context) backends.Health {
 	within := ctx
 	if _, ok := ctx.Deadline(); !ok && b.opts.bounded() {
 		var cancel context.CancelFunc
-		within, cancel = context.WithTimeout(ctx, b.opts.Timeout)
+		within, cancel = b.deadlines.within(ctx)
 		defer cancel()
 	}
 	h := b.inner.Health(within)

@@ -26,7 +26,8 @@ const (
 // values are refused.
 type Options struct {
 	// Timeout bounds a call with all its attempts if its context has no
-	// deadline; backends.NoExpiry leaves such a call to the backend's own
+	// deadline (calls that begin together share one, so it may be up to a
+	// sixteenth less); backends.NoExpiry leaves such a call to the backend's own
 	// limits. It also bounds how long after its beginning a call is retried.
 	// Default 5 s.
 	Timeout time.Duration

@@ -41,7 +41,7 @@ func run[A, T any](ctx context.Context, b *Backend, c call, arg A, send attempt[
 	if _, ok := ctx.Deadline(); ok || !b.opts.bounded() {
 		return guard(ctx, b, c, arg, send)
 	}
-	within, cancel := context.WithTimeout(ctx, b.opts.Timeout)
+	within, cancel := b.deadlines.within(ctx)
 	defer cancel()
 	c.ours = true
 	v, err := guard(within, b, c, arg, send)
