@@ -121,7 +121,7 @@ func (p *printer) take() string {
 			}
 			fmt.Fprintf(&b, "%s%s %s", strings.Repeat("  ", depth), s.Name(), s.EndTime().Sub(s.StartTime()).Round(time.Microsecond))
 			for _, a := range s.Attributes() {
-				fmt.Fprintf(&b, " %s=%s", a.Key, a.Value.Emit())
+				fmt.Fprintf(&b, " %s=%s", a.Key, a.Value.String())
 			}
 			b.WriteByte('\n')
 			children(s.SpanContext().SpanID().String(), depth+1)

@@ -85,23 +85,27 @@ func one(t *testing.T, v secure.View[told], tenant string) bool {
 		_, _ = v.Delete(ctx, key)
 		return false
 	case 3:
-		var many map[string]told
-		many, err = v.GetMany(ctx, []string{key, "k0", "k1"})
+		many, err := v.GetMany(ctx, []string{key, "k0", "k1"})
 		for k, got := range many {
 			judge(t, got, tenant, k)
 		}
+		judgeError(t, err)
 		return false
 	default:
 		got, err = v.GetOrLoad(ctx, key, func(context.Context) (told, error) { return want, nil })
 	}
 	if err != nil || !found {
-		if errors.Is(err, secure.ErrMalformed) || errors.Is(err, secure.ErrType) {
-			t.Errorf("an authentic entry is malformed: %v", err)
-		}
+		judgeError(t, err)
 		return false
 	}
 	judge(t, got, tenant, key)
 	return true
+}
+
+func judgeError(t *testing.T, err error) {
+	if errors.Is(err, secure.ErrMalformed) || errors.Is(err, secure.ErrType) {
+		t.Errorf("an authentic entry is malformed: %v", err)
+	}
 }
 
 func judge(t *testing.T, got told, tenant, key string) {
