@@ -37,7 +37,7 @@ func pythonVenv(t testing.TB) (python, dir string) {
 	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(version)), "True") {
 		testenv.Missing(t, "the Python peer needs python3 of 3.10 or later")
 	}
-	root := moduleRoot(t)
+	root := testenv.ModuleRoot(t)
 	dir = filepath.Join(root, "internal", "peers", "python")
 	requirements := filepath.Join(dir, "requirements.txt")
 	text, err := os.ReadFile(requirements)
@@ -75,7 +75,7 @@ func pythonVenv(t testing.TB) (python, dir string) {
 func rustBinary(t testing.TB) string {
 	t.Helper()
 	cargo := testenv.RequireTool(t, "cargo")
-	root := moduleRoot(t)
+	root := testenv.ModuleRoot(t)
 	target := filepath.Join(root, ".cache", "rust")
 	cmd := exec.Command(cargo, "build", "--quiet", "--release", "--locked", "--target-dir", target,
 		"--manifest-path", filepath.Join(root, "internal", "peers", "rust", "Cargo.toml"))
@@ -83,26 +83,6 @@ func rustBinary(t testing.TB) string {
 		testenv.Missing(t, "the Rust peer does not build: "+lastLine(out))
 	}
 	return filepath.Join(target, "release", "peer")
-}
-
-// moduleRoot returns the directory of go.mod above the working directory, which
-// is the package's in a test.
-func moduleRoot(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Fatal("no go.mod above the working directory")
-		}
-		dir = parent
-	}
 }
 
 func lastLine(out []byte) string {

@@ -73,7 +73,7 @@ func dynamoLocal(t testing.TB) string {
 		}
 		sum.Write(text)
 	}
-	cache := filepath.Join(moduleRoot(t), ".cache")
+	cache := filepath.Join(ModuleRoot(t), ".cache")
 	dir := filepath.Join(cache, "dynamodb-"+hex.EncodeToString(sum.Sum(nil)[:6]))
 	if _, err := os.Stat(dir); err == nil {
 		return dir
@@ -121,24 +121,4 @@ func installDynamo(dir, mvn, javac string) error {
 func firstLine(out []byte) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	return line
-}
-
-// moduleRoot returns the directory of go.mod above the working directory, which
-// is the package's in a test.
-func moduleRoot(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Fatal("no go.mod above the working directory")
-		}
-		dir = parent
-	}
 }

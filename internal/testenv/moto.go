@@ -62,7 +62,7 @@ func motoVenv(t testing.TB) string {
 		Missing(t, "python3 does not run")
 	}
 	sum := sha256.Sum256(append(version, motoRequirements...))
-	cache := filepath.Join(moduleRoot(t), ".cache")
+	cache := filepath.Join(ModuleRoot(t), ".cache")
 	dir := filepath.Join(cache, "moto-"+hex.EncodeToString(sum[:6]))
 	if _, err := os.Stat(dir); err == nil {
 		return dir
