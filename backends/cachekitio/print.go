@@ -2,7 +2,8 @@ package cachekitio
 
 import (
 	"fmt"
-	"net/url"
+
+	"github.com/cachekit-io/cachekit-go/internal/guard"
 )
 
 // Format prints the options as fmt prints a struct, without the credentials that
@@ -10,10 +11,6 @@ import (
 func (o Options) Format(f fmt.State, verb rune) {
 	type options Options
 	v := options(o)
-	if v.Proxy != nil && v.Proxy.User != nil {
-		proxy := *v.Proxy
-		proxy.User = url.User("redacted")
-		v.Proxy = &proxy
-	}
+	v.Proxy = guard.Printable(o.Proxy)
 	fmt.Fprintf(f, fmt.FormatString(f, verb), v)
 }
