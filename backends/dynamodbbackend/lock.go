@@ -2,8 +2,6 @@ package dynamodbbackend
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"time"
 
@@ -12,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/token"
 )
 
 // lockSuffix is where the family keeps the lock of a key (cachekit-py and
@@ -29,11 +28,9 @@ func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (st
 	if lease <= 0 {
 		return "", backends.ErrTTL
 	}
-	var raw [16]byte
-	_, _ = rand.Read(raw[:])
-	token := hex.EncodeToString(raw[:])
+	proof := token.New()
 	attempt := func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, b.lock(ctx, key+lockSuffix, token, lease)
+		return struct{}{}, b.lock(ctx, key+lockSuffix, proof, lease)
 	}
 	_, err := do(ctx, b, "lock", attempt)
 	var failed *backends.Error
@@ -43,7 +40,7 @@ func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (st
 	if err != nil {
 		return "", err
 	}
-	return token, nil
+	return proof, nil
 }
 
 // lock takes the lock, also if an attempt whose answer was lost has it.

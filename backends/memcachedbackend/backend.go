@@ -10,6 +10,7 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/doubt"
 )
 
 // maxKeyBytes is memcached's limit (doc/protocol.txt, "Keys").
@@ -19,7 +20,7 @@ const maxKeyBytes = 250
 type Backend struct {
 	opts     Options
 	selector memcache.ServerSelector
-	doubts   doubts
+	doubts   *doubt.Keys
 	closed   atomic.Bool
 
 	mu      sync.RWMutex
@@ -60,7 +61,7 @@ func Open(ctx context.Context, servers string, opts *Options) (*Backend, error) 
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{opts: o, doubts: newDoubts()}
+	b := &Backend{opts: o, doubts: doubt.New()}
 	r := new(ring)
 	for _, name := range names {
 		r.servers = append(r.servers, &server{network: "tcp", name: name, opts: &b.opts})
@@ -89,7 +90,7 @@ func New(selector memcache.ServerSelector, opts *Options) (*Backend, error) {
 	if selector == nil {
 		return nil, &ConfigError{"the selector is nil"}
 	}
-	return &Backend{opts: o, selector: selector, doubts: newDoubts(), servers: map[addr]*server{}}, nil
+	return &Backend{opts: o, selector: selector, doubts: doubt.New(), servers: map[addr]*server{}}, nil
 }
 
 // server returns the server that holds key.

@@ -142,7 +142,7 @@ func (t batch) serve(p part) {
 			if j < len(errs) && errs[j] != errUnknown {
 				one = errs[j]
 			} else if doubtful && t.writes {
-				t.b.doubts.add(t.key(i))
+				t.b.doubts.Add(t.key(i))
 			}
 			t.report(i, fail(t.ctx, t.op, one))
 		}

@@ -2,7 +2,6 @@ package memcachedbackend
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -12,6 +11,7 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/token"
 )
 
 // lockSuffix is what the family puts after a key to name its lock.
@@ -39,15 +39,13 @@ func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (st
 	if lease <= 0 {
 		return "", backends.ErrTTL
 	}
-	var raw [16]byte
-	_, _ = rand.Read(raw[:])
-	token := hex.EncodeToString(raw[:])
-	lock := memcache.Item{Key: lockName(key), Value: []byte(token), Expiration: seconds(lease)}
+	proof := token.New()
+	lock := memcache.Item{Key: lockName(key), Value: []byte(proof), Expiration: seconds(lease)}
 	lost := false
 	attempt := func(se *session) (struct{}, error) {
 		err := se.store(func() error { return se.client.Add(&lock) })
 		if errors.Is(err, memcache.ErrNotStored) {
-			err = lockedBy(se, lock.Key, token, lost)
+			err = lockedBy(se, lock.Key, proof, lost)
 		}
 		lost = err != nil
 		return struct{}{}, err
@@ -60,7 +58,7 @@ func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (st
 	if err != nil {
 		return "", err
 	}
-	return token, nil
+	return proof, nil
 }
 
 // lockedBy returns nil if the lock is held under token, which it can only be

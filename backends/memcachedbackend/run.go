@@ -33,7 +33,7 @@ func write[T any](ctx context.Context, b *Backend, op, key string, f func(*sessi
 	}
 	v, doubtful, err := run(ctx, b, s, f)
 	if doubtful {
-		b.doubts.add(key)
+		b.doubts.Add(key)
 	}
 	return v, fail(ctx, op, err)
 }

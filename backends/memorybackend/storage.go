@@ -2,9 +2,7 @@ package memorybackend
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/subtle"
-	"encoding/hex"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/token"
 )
 
 const forEver = backends.NoExpiry
@@ -142,11 +141,9 @@ func (s *storage) lock(key string, lease time.Duration) string {
 	if l, ok := s.locks[key]; ok && left(now, l.end) > 0 {
 		return ""
 	}
-	var raw [16]byte
-	rand.Read(raw[:])
-	token := hex.EncodeToString(raw[:])
-	s.locks[key] = lock{token, deadline(now, lease)}
-	return token
+	proof := token.New()
+	s.locks[key] = lock{proof, deadline(now, lease)}
+	return proof
 }
 
 func (s *storage) unlock(key, token string) bool {

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/doubt"
 )
 
 // maxStringBytes is the largest string of Redis (proto-max-bulk-len's default).
@@ -40,7 +41,7 @@ type Backend struct {
 	limit    int
 	watch    *watch
 	reads    gather
-	doubts   doubts
+	doubts   *doubt.Keys
 	closed   atomic.Bool
 	detached atomic.Bool  // some connections are not watched
 	reloaded atomic.Int64 // when a failure last made a Cluster client reload its map, Unix time in ns

@@ -176,6 +176,6 @@ func (b *Backend) reportMany(ctx context.Context, op string, part []int, keys []
 		report(i, cmds[j], failed)
 	}
 	if len(doubtful) > 0 {
-		b.doubts.add(doubtful)
+		b.doubts.Add(doubtful...)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cachekit-io/cachekit-go/internal/doubt"
 )
 
 // New returns a backend over a client of the caller's, which stays open when
@@ -101,7 +103,7 @@ func (a *adoption) adopt(ctx context.Context, b *Backend) error {
 
 // newBackend checks the client and takes the limit of a call from it.
 func newBackend(client redis.UniversalClient, o Options, w *watch) (*Backend, error) {
-	b := &Backend{client: client, watch: w, limit: o.MaxValueBytes, doubts: newDoubts()}
+	b := &Backend{client: client, watch: w, limit: o.MaxValueBytes, doubts: doubt.New()}
 	var s settings
 	switch c := client.(type) {
 	case *redis.Client:

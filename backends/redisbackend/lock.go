@@ -2,14 +2,13 @@ package redisbackend
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/token"
 )
 
 // lockSuffix and the script are what cachekit-py and cachekit-rs use on Redis,
@@ -30,11 +29,9 @@ func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (st
 	if lease <= 0 {
 		return "", backends.ErrTTL
 	}
-	var raw [16]byte
-	_, _ = rand.Read(raw[:])
-	token := hex.EncodeToString(raw[:])
+	proof := token.New()
 	name := key + lockSuffix
-	attempt := func(ctx context.Context) (struct{}, error) { return struct{}{}, b.lock(ctx, name, token, lease) }
+	attempt := func(ctx context.Context) (struct{}, error) { return struct{}{}, b.lock(ctx, name, proof, lease) }
 	_, err := write(ctx, b, "lock", []string{name}, attempt)
 	var failed *backends.Error
 	if errors.As(err, &failed) && failed.Kind == backends.Transient && unknownOutcome(err) {
@@ -43,7 +40,7 @@ func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (st
 	if err != nil {
 		return "", err
 	}
-	return token, nil
+	return proof, nil
 }
 
 // lock takes the lock, or finds that an attempt whose reply was lost has it.

@@ -2,9 +2,6 @@ package redisbackend
 
 import (
 	"context"
-	"hash/maphash"
-	"sync"
-	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -67,16 +64,16 @@ func detach[T any](ctx context.Context, b *Backend, op string, f func(context.Co
 // sent later, unless it reads with several threads: a read of the same key,
 // answered before the next write is sent, settles what came before.
 func write[T any](ctx context.Context, b *Backend, op string, keys []string, f func(context.Context) (T, error)) (T, error) {
-	if marks := b.doubts.find(keys); len(marks) > 0 {
+	if marks := b.doubts.Find(len(keys), func(i int) string { return keys[i] }); len(marks) > 0 {
 		if _, err := do(ctx, b, op, func(ctx context.Context) (int, error) { return 0, b.awaitNodes(ctx, keys) }); err != nil {
 			var zero T
 			return zero, err
 		}
-		b.doubts.settle(marks)
+		b.doubts.Settle(marks)
 	}
 	v, err := do(ctx, b, op, f)
 	if unknownOutcome(err) {
-		b.doubts.add(keys)
+		b.doubts.Add(keys...)
 	}
 	return v, err
 }
@@ -109,67 +106,4 @@ func (b *Backend) awaitNodes(ctx context.Context, keys []string) error {
 		cmds[i] = redis.NewIntCmd(ctx, "exists", key)
 	}
 	return b.pipeline(ctx, cmds)
-}
-
-// maxDoubts bounds what doubts remembers, in keys.
-const maxDoubts = 1 << 14
-
-// doubts remembers the keys whose last write by this backend has an unknown
-// outcome, as hashes.
-type doubts struct {
-	seed  maphash.Seed
-	count atomic.Int64
-
-	mu    sync.Mutex
-	turn  uint64
-	marks map[uint64]uint64
-}
-
-func newDoubts() doubts {
-	return doubts{seed: maphash.MakeSeed(), marks: map[uint64]uint64{}}
-}
-
-func (d *doubts) add(keys []string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.turn++
-	for _, key := range keys {
-		for h := range d.marks {
-			if len(d.marks) < maxDoubts {
-				break
-			}
-			delete(d.marks, h)
-		}
-		d.marks[maphash.String(d.seed, key)] = d.turn
-	}
-	d.count.Store(int64(len(d.marks)))
-}
-
-// find returns the marks of those keys that have one.
-func (d *doubts) find(keys []string) map[uint64]uint64 {
-	if d.count.Load() == 0 {
-		return nil
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	found := map[uint64]uint64{}
-	for _, key := range keys {
-		h := maphash.String(d.seed, key)
-		if turn, ok := d.marks[h]; ok {
-			found[h] = turn
-		}
-	}
-	return found
-}
-
-// settle removes marks, but not those that a later failure has renewed.
-func (d *doubts) settle(marks map[uint64]uint64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for h, turn := range marks {
-		if d.marks[h] == turn {
-			delete(d.marks, h)
-		}
-	}
-	d.count.Store(int64(len(d.marks)))
 }
