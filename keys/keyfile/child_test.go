@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/cachekit-io/cachekit-go/keys"
 	"github.com/cachekit-io/cachekit-go/keys/keyfile"
 )
@@ -44,7 +46,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func command(job, dir string) *exec.Cmd {

@@ -17,9 +17,10 @@ import (
 // key. client is one of Tink's; package kms makes them from a URI. The file names
 // keyURI; one that names another does not open (ErrProtection).
 //
-// The document, and so every key, is sealed by who may encrypt under keyURI:
-// grant that to operators alone, and to programs only to decrypt. The errors are
-// ErrKMS here and later.
+// Who may encrypt under keyURI can make a file that opens: grant that to
+// operators alone, and to programs only to decrypt. Who may decrypt and has one
+// file has its data key, which seals another document as well: so owner and mode
+// of the file matter here too. The errors are ErrKMS here and later.
 func KMS(client registry.KMSClient, keyURI string) (*Protection, error) {
 	if client == nil || !client.Supported(keyURI) {
 		return nil, fmt.Errorf("%w: its client does not support that key URI", ErrKMS)
