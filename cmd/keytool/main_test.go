@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 )
@@ -15,7 +16,23 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, work(job))
 		os.Exit(1)
 	}
-	testscript.Main(m, map[string]func(){"keytool": main})
+	testscript.Main(leakless{m}, map[string]func(){"keytool": main})
+}
+
+// leakless is a run of the tests that leaves no goroutine behind. A go-redis pool
+// that could not dial sees up to a second late that it has been closed.
+type leakless struct{ m *testing.M }
+
+func (l leakless) Run() int {
+	code := l.m.Run()
+	if code != 0 {
+		return code
+	}
+	if err := goleak.Find(goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 // TestScripts runs the scripts of testdata/script: the tool as its users run it,

@@ -11,7 +11,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
 	series   = regexp.MustCompile(`(?m)^([a-z][a-z0-9_]*)(?:\{(.*)\})? [0-9.e+-]+$`)
