@@ -30,7 +30,7 @@ func (b *batch) fail(key string, err error) {
 }
 
 // batchOf names the keys; those that cannot be stored are failed at once.
-func (c *Cache) batchOf(op string, n int, keys iter.Seq[string]) *batch {
+func (c *Cache) batchOf(ctx context.Context, op string, n int, keys iter.Seq[string]) *batch {
 	b := &batch{op: op, keys: make([]string, 0, n), names: make([]string, 0, n)}
 	seen := make(map[string]struct{}, n)
 	for key := range keys {
@@ -43,7 +43,7 @@ func (c *Cache) batchOf(op string, n int, keys iter.Seq[string]) *batch {
 			err = c.core.checkKey(name)
 		}
 		if err != nil {
-			b.fail(key, c.core.fail(op, "", err))
+			b.fail(key, c.core.fail(ctx, op, "", err))
 			continue
 		}
 		b.keys, b.names = append(b.keys, key), append(b.names, name)
@@ -57,7 +57,7 @@ func (c *Cache) batchOf(op string, n int, keys iter.Seq[string]) *batch {
 // keys does no I/O.
 func (v View[T]) GetMany(ctx context.Context, keys []string) (map[string]T, error) {
 	out := make(map[string]T, len(keys))
-	b := v.cache.batchOf("get many", len(keys), slices.Values(keys))
+	b := v.cache.batchOf(ctx, "get many", len(keys), slices.Values(keys))
 	ctx, o := v.cache.core.begin(ctx, b.op, "", b.size())
 	getMany(ctx, v.cache.core, b, out)
 	o.many(len(out), b.failed)
@@ -67,7 +67,7 @@ func (v View[T]) GetMany(ctx context.Context, keys []string) (map[string]T, erro
 // getMany fills out and returns the indexes into b of the keys that have no
 // value, known-absent ones left out.
 func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T) (missing []int) {
-	ask := askFor(c, b, out)
+	ask := askFor(ctx, c, b, out)
 	if c.store == nil || len(ask) == 0 {
 		return ask
 	}
@@ -83,13 +83,13 @@ func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T) (m
 		key := b.keys[ask[j]]
 		switch {
 		case r.Err != nil:
-			b.fail(key, c.fail("get many", names[j], r.Err))
+			b.fail(key, c.fail(ctx, "get many", names[j], r.Err))
 		case !r.Found:
 			c.counts.misses.Add(1)
 			missing = append(missing, ask[j])
 		default:
 			if err := c.take(r.Fetched, names[j], tickets[j], &values[j]); err != nil {
-				b.fail(key, c.fail("get many", names[j], err))
+				b.fail(key, c.fail(ctx, "get many", names[j], err))
 				continue
 			}
 			out[key] = values[j]
@@ -100,7 +100,7 @@ func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T) (m
 
 // askFor fills out from the in-process layer and returns the indexes of the keys
 // that the backend has to be asked for.
-func askFor[T any](c *core, b *batch, out map[string]T) []int {
+func askFor[T any](ctx context.Context, c *core, b *batch, out map[string]T) []int {
 	ask := make([]int, 0, len(b.names))
 	for i, name := range b.names {
 		if c.l1 == nil {
@@ -111,7 +111,7 @@ func askFor[T any](c *core, b *batch, out map[string]T) []int {
 		h, err := c.lookup(name, &value)
 		switch {
 		case err != nil:
-			b.fail(b.keys[i], c.fail("get many", name, err))
+			b.fail(b.keys[i], c.fail(ctx, "get many", name, err))
 		case h == hitNone:
 			ask = append(ask, i)
 		case h != hitAbsent:
@@ -138,7 +138,7 @@ func (c *core) take(f store.Fetched, name string, ticket l1.Ticket, dst any) err
 // backend can batch. If some keys failed, the error is a *BatchError that has
 // the error of each; all others are stored.
 func (v View[T]) SetMany(ctx context.Context, values map[string]T) error {
-	b := v.cache.batchOf("set many", len(values), maps.Keys(values))
+	b := v.cache.batchOf(ctx, "set many", len(values), maps.Keys(values))
 	ctx, o := v.cache.core.begin(ctx, b.op, "", b.size())
 	setMany(ctx, v.cache.core, b, values)
 	o.done(one(b.failed))
@@ -149,7 +149,7 @@ func setMany[T any](ctx context.Context, c *core, b *batch, values map[string]T)
 	if c.store == nil {
 		for i, name := range b.names {
 			if err := c.set(ctx, name, values[b.keys[i]], c.ttl); err != nil {
-				b.fail(b.keys[i], c.fail("set many", name, err))
+				b.fail(b.keys[i], c.fail(ctx, "set many", name, err))
 			}
 		}
 		return
@@ -163,7 +163,7 @@ func setMany[T any](ctx context.Context, c *core, b *batch, values map[string]T)
 			err = c.order.write(ctx, name)
 		}
 		if err != nil {
-			b.fail(b.keys[i], c.fail("set many", name, err))
+			b.fail(b.keys[i], c.fail(ctx, "set many", name, err))
 			continue
 		}
 		defer c.wrote(name)
@@ -171,7 +171,7 @@ func setMany[T any](ctx context.Context, c *core, b *batch, values map[string]T)
 	}
 	for i, err := range c.putMany(ctx, entries) {
 		if err != nil {
-			b.fail(keys[i], c.fail("set many", entries[i].Key(), err))
+			b.fail(keys[i], c.fail(ctx, "set many", entries[i].Key(), err))
 		}
 	}
 }
@@ -207,7 +207,7 @@ func (c *core) putMany(ctx context.Context, entries []envelope.Sealed) []error {
 // can batch, and returns how many there were, as far as the backend can tell.
 // If some keys failed, the error is a *BatchError.
 func (c *Cache) DeleteMany(ctx context.Context, keys []string) (existed int, err error) {
-	b := c.batchOf("delete many", len(keys), slices.Values(keys))
+	b := c.batchOf(ctx, "delete many", len(keys), slices.Values(keys))
 	ctx, o := c.core.begin(ctx, b.op, "", b.size())
 	existed = c.core.deleteMany(ctx, b)
 	o.done(one(b.failed))
@@ -229,7 +229,7 @@ func (c *core) deleteMany(ctx context.Context, b *batch) (existed int) {
 			continue
 		}
 		if err := c.order.write(ctx, name); err != nil {
-			b.fail(b.keys[i], c.fail("delete many", name, err))
+			b.fail(b.keys[i], c.fail(ctx, "delete many", name, err))
 			continue
 		}
 		defer c.wrote(name)
@@ -250,7 +250,7 @@ func (c *core) deleteMany(ctx context.Context, b *batch) (existed int) {
 	for j, r := range c.store.DeleteMany(ctx, names) {
 		switch {
 		case r.Err != nil:
-			b.fail(b.keys[ask[j]], c.fail("delete many", names[j], r.Err))
+			b.fail(b.keys[ask[j]], c.fail(ctx, "delete many", names[j], r.Err))
 		case r.Existed:
 			existed++
 		}

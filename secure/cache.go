@@ -62,10 +62,10 @@ func (c *Cache) name(key string) (string, error) {
 func (c *Cache) Get(ctx context.Context, key string, dst any) (found bool, err error) {
 	name, err := c.name(key)
 	if err != nil {
-		return false, c.core.fail("get", "", err)
+		return false, c.core.fail(ctx, "get", "", err)
 	}
 	found, err = c.core.get(ctx, name, c.core.ttl, dst)
-	return found, c.core.fail("get", name, err)
+	return found, c.core.fail(ctx, "get", name, err)
 }
 
 // Set stores value under key for the cache's TTL. When it returns nil, the
@@ -83,12 +83,12 @@ func (c *Cache) Set(ctx context.Context, key string, value any) error {
 func (c *Cache) SetTTL(ctx context.Context, key string, value any, ttl time.Duration) error {
 	name, err := c.name(key)
 	if err != nil {
-		return c.core.fail("set", "", err)
+		return c.core.fail(ctx, "set", "", err)
 	}
 	ctx, o := c.core.begin(ctx, "set", name, 1)
 	err = c.core.set(ctx, name, value, ttl)
 	o.done(err)
-	return c.core.fail("set", name, err)
+	return c.core.fail(ctx, "set", name, err)
 }
 
 // Delete removes the entry of key and reports whether there was one, as far as
@@ -97,12 +97,12 @@ func (c *Cache) SetTTL(ctx context.Context, key string, value any, ttl time.Dura
 func (c *Cache) Delete(ctx context.Context, key string) (existed bool, err error) {
 	name, err := c.name(key)
 	if err != nil {
-		return false, c.core.fail("delete", "", err)
+		return false, c.core.fail(ctx, "delete", "", err)
 	}
 	ctx, o := c.core.begin(ctx, "delete", name, 1)
 	existed, err = c.core.delete(ctx, name)
 	o.done(err)
-	return existed, c.core.fail("delete", name, err)
+	return existed, c.core.fail(ctx, "delete", name, err)
 }
 
 // Exists reports whether the backend has an entry under key. It neither
@@ -110,12 +110,12 @@ func (c *Cache) Delete(ctx context.Context, key string) (existed bool, err error
 func (c *Cache) Exists(ctx context.Context, key string) (bool, error) {
 	name, err := c.name(key)
 	if err != nil {
-		return false, c.core.fail("exists", "", err)
+		return false, c.core.fail(ctx, "exists", "", err)
 	}
 	ctx, o := c.core.begin(ctx, "exists", name, 1)
 	ok, err := c.core.exists(ctx, name)
 	o.read(ok, err)
-	return ok, c.core.fail("exists", name, err)
+	return ok, c.core.fail(ctx, "exists", name, err)
 }
 
 // Health makes one round trip to the backend and reports on it.

@@ -1,6 +1,7 @@
 package secure
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -84,7 +85,7 @@ func (c *core) sealDoc(now time.Time, name string, doc []byte) envelope.Sealed {
 	sealed := k.box.Seal(now, name, doc)
 	if k.box.Seals() >= envelope.SealBudget {
 		k.budget.Do(func() {
-			c.note(slog.LevelWarn, Event{Kind: "seal_budget"}, "", "2^32 entries sealed under one key: rotate the master key")
+			c.note(context.Background(), slog.LevelWarn, Event{Kind: "seal_budget"}, "", "2^32 entries sealed under one key: rotate the master key")
 		})
 	}
 	return sealed

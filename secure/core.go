@@ -143,14 +143,14 @@ func (c *core) label(name string) string {
 }
 
 // fail wraps err for the caller, with its class and the entry's label.
-func (c *core) fail(op, name string, err error) error {
+func (c *core) fail(ctx context.Context, op, name string, err error) error {
 	if err == nil {
 		return nil
 	}
 	err = classify(err)
 	if errors.Is(err, ErrAuth) {
 		c.counts.authFailures.Add(1)
-		c.note(slog.LevelError, Event{Kind: "auth_failure", Op: op}, name, "entry failed authentication", "op", op)
+		c.note(ctx, slog.LevelError, Event{Kind: "auth_failure", Op: op}, name, "entry failed authentication", "op", op)
 	}
 	e := &Error{Op: op, Err: err}
 	if name != "" {
@@ -160,12 +160,12 @@ func (c *core) fail(op, name string, err error) error {
 }
 
 // absorbed reports a failure that a load survived.
-func (c *core) absorbed(op, name string, err error) {
+func (c *core) absorbed(ctx context.Context, op, name string, err error) {
 	if err == nil {
 		return
 	}
 	c.counts.absorbed.Add(1)
-	c.note(slog.LevelWarn, Event{Kind: "load_without_cache", Op: op, Error: errorClass(err, false)}, name, "load went on without the cache", "op", op, "error", classify(err))
+	c.note(ctx, slog.LevelWarn, Event{Kind: "load_without_cache", Op: op, Error: errorClass(err, false)}, name, "load went on without the cache", "op", op, "error", classify(err))
 }
 
 // checkKey refuses what the family or the backend cannot hold.

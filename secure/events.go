@@ -15,10 +15,11 @@ const (
 )
 
 // note logs an event, unless there are too many of its kind, and tells the
-// observer. name, if not "", is the storage key that the event is about.
-func (c *core) note(level slog.Level, e Event, name, text string, attrs ...any) {
+// observer. name, if not "", is the storage key that the event is about. ctx is
+// the caller's, for what a slog.Handler takes from it: the ids of a trace, say.
+func (c *core) note(ctx context.Context, level slog.Level, e Event, name, text string, attrs ...any) {
 	told := c.observer != nil && c.observer.Event != nil
-	logs := c.log.Enabled(context.Background(), level) && c.sampler.admit(c.log, e.Kind)
+	logs := c.log.Enabled(ctx, level) && c.sampler.admit(c.log, e.Kind)
 	if !told && !logs {
 		return
 	}
@@ -30,7 +31,7 @@ func (c *core) note(level slog.Level, e Event, name, text string, attrs ...any) 
 		c.observer.Event(e)
 	}
 	if logs {
-		c.log.Log(context.Background(), level, "cachekit: "+text, attrs...)
+		c.log.Log(ctx, level, "cachekit: "+text, attrs...)
 	}
 }
 

@@ -72,7 +72,7 @@ func (f *filling) run(ctx context.Context, load produce) (loaded, error) {
 		defer f.watch.end()
 		ctx, cancel := f.writing(ctx)
 		defer cancel()
-		c.absorbed("store", f.name, f.put(ctx, sealed))
+		c.absorbed(ctx, "store", f.name, f.put(ctx, sealed))
 	}
 	out.ran = true
 	return out, err

@@ -112,7 +112,7 @@ func (f *follower) look(ctx context.Context) {
 	case ctx.Err() != nil:
 		return
 	case err == nil && ring != f.ring:
-		err = f.use(ring)
+		err = f.use(ctx, ring)
 	}
 	if err == nil {
 		f.failure = ""
@@ -124,7 +124,7 @@ func (f *follower) look(ctx context.Context) {
 	}
 	if f.repeats++; f.failure != err.Error() || f.repeats >= repeatEvery {
 		f.failure, f.repeats = err.Error(), 0
-		f.log.Error("cachekit: keyring not reloaded, the one in use is kept", "error", err)
+		f.log.ErrorContext(ctx, "cachekit: keyring not reloaded, the one in use is kept", "error", err)
 	}
 }
 
@@ -146,7 +146,7 @@ func askAgain(ctx context.Context, source keys.Source) (ring *keys.Keyring, err 
 // use makes ring the one in use. Entries in the in-process layer are opened on
 // every hit, so those under keys that stay may stay. When a key is gone, all go:
 // without a backend, nothing else would remove those under it.
-func (f *follower) use(ring *keys.Keyring) error {
+func (f *follower) use(ctx context.Context, ring *keys.Keyring) error {
 	old := f.keys.Load()
 	state, err := f.derive(ring, old.box.Rekey)
 	if err != nil {
@@ -158,6 +158,6 @@ func (f *follower) use(ring *keys.Keyring) error {
 		f.l1.Flush()
 	}
 	f.counts.reloads.Add(1)
-	f.note(slog.LevelInfo, Event{Kind: "keyring_reload"}, "", "keyring reloaded", "keys", ring.Len(), "current", state.box.Use()[0].Fingerprint.String())
+	f.note(ctx, slog.LevelInfo, Event{Kind: "keyring_reload"}, "", "keyring reloaded", "keys", ring.Len(), "current", state.box.Use()[0].Fingerprint.String())
 	return nil
 }

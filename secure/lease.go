@@ -43,7 +43,7 @@ func (f *filling) lead(ctx context.Context, read reader) (out loaded, found bool
 		// The last owner may have stored the value since this process missed it.
 		out, found, err = read()
 		failed := err != nil
-		if err = f.mayLoad(err); found || err != nil {
+		if err = f.mayLoad(ctx, err); found || err != nil {
 			if release != nil {
 				release()
 			}
@@ -70,7 +70,7 @@ func (f *filling) lease(ctx context.Context) (release func(), err error) {
 	case !errors.Is(err, backends.ErrLocked) && ctx.Err() == nil:
 		f.outage = f.outage || backends.IsOutage(err)
 		c.counts.absorbed.Add(1)
-		c.note(slog.LevelWarn, Event{Kind: "load_without_cache", Op: "lock", Error: errorClass(err, false)}, f.name, "load went on without its lock", "error", classify(err))
+		c.note(ctx, slog.LevelWarn, Event{Kind: "load_without_cache", Op: "lock", Error: errorClass(err, false)}, f.name, "load went on without its lock", "error", classify(err))
 	}
 	return nil, err
 }

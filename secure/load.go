@@ -76,7 +76,7 @@ func (c *core) fill(ctx context.Context, name string, ttl time.Duration, load pr
 	case err == nil:
 		return f.lock(ctx, read, load)
 	}
-	if err := f.mayLoad(err); err != nil {
+	if err := f.mayLoad(ctx, err); err != nil {
 		return loaded{}, err
 	}
 	return f.run(ctx, load)
@@ -114,15 +114,15 @@ func (f *filling) lock(ctx context.Context, read reader, load produce) (loaded, 
 // mayLoad says whether the loader runs after the backend read ended with err:
 // on a miss and on an outage, and over an unauthenticated entry only if the
 // options say so.
-func (f *filling) mayLoad(err error) error {
+func (f *filling) mayLoad(ctx context.Context, err error) error {
 	err = classify(err)
 	switch c := f.core; {
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrBackend):
 		f.outage = errors.Is(err, ErrUnavailable)
-		c.absorbed("load", f.name, err)
+		c.absorbed(ctx, "load", f.name, err)
 		return nil
 	case errors.Is(err, ErrAuth) && c.recompute:
-		c.fail("load", f.name, err)
+		c.fail(ctx, "load", f.name, err)
 		return nil
 	}
 	return err
@@ -147,7 +147,7 @@ func (c *core) revalidate(ctx context.Context, name string, ttl time.Duration, l
 		case errors.Is(err, backends.ErrLocked):
 			return loaded{}, nil
 		case err != nil:
-			c.failedRefresh(name, err)
+			c.failedRefresh(ctx, name, err)
 			return loaded{}, err
 		}
 		defer release()
@@ -181,19 +181,19 @@ func (c *core) renew(ctx context.Context, name string, ttl time.Duration, served
 	case missed:
 		out, err = f.lock(ctx, f.reader(ctx), load)
 	default:
-		if err = f.mayLoad(err); err == nil {
+		if err = f.mayLoad(ctx, err); err == nil {
 			out, err = f.run(ctx, load)
 		}
 	}
 	if err != nil && !errors.Is(err, ErrAbsent) {
-		c.failedRefresh(name, err)
+		c.failedRefresh(ctx, name, err)
 	}
 	return out, err
 }
 
-func (c *core) failedRefresh(name string, err error) {
+func (c *core) failedRefresh(ctx context.Context, name string, err error) {
 	c.counts.refreshFailures.Add(1)
-	c.note(slog.LevelWarn, Event{Kind: "refresh_failure", Op: "refresh", Error: errorClass(err, false)}, name, "background refresh failed", "error", c.quiet(err))
+	c.note(ctx, slog.LevelWarn, Event{Kind: "refresh_failure", Op: "refresh", Error: errorClass(err, false)}, name, "background refresh failed", "error", c.quiet(err))
 }
 
 // refreshed reports whether the backend holds an entry that needs no load, and

@@ -22,14 +22,14 @@ import (
 func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]T, error)) (map[string]T, error) {
 	c := v.cache.core
 	out := make(map[string]T, len(keys))
-	b := v.cache.batchOf("load many", len(keys), slices.Values(keys))
+	b := v.cache.batchOf(ctx, "load many", len(keys), slices.Values(keys))
 	ctx, o := c.begin(ctx, b.op, "", b.size())
 	fills := make(map[string]*filling, len(b.names))
 	for _, name := range b.names {
 		fills[name] = c.startFill(name, c.ttl)
 		defer fills[name].release()
 	}
-	missing := append(getMany(ctx, c, b, out), b.loadable(c, fills)...)
+	missing := append(getMany(ctx, c, b, out), b.loadable(ctx, c, fills)...)
 	names, byName := make([]string, len(missing)), make(map[string]string, len(missing))
 	for j, i := range missing {
 		names[j] = b.names[i]
@@ -49,7 +49,7 @@ func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx
 		key := byName[names[j]]
 		value, err := decodeLoaded[T](c, o)
 		if err != nil {
-			b.fail(key, c.loadError(names[j], err))
+			b.fail(key, c.loadError(ctx, names[j], err))
 			continue
 		}
 		out[key] = value
@@ -61,13 +61,13 @@ func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx
 // loadable takes the keys back from the failed ones for which a load may go on:
 // those that the backend could not be asked for and, if the options say so,
 // those that failed authentication.
-func (b *batch) loadable(c *core, fills map[string]*filling) (indexes []int) {
+func (b *batch) loadable(ctx context.Context, c *core, fills map[string]*filling) (indexes []int) {
 	for i, key := range b.keys {
 		switch err := b.failed[key]; {
 		case errors.Is(err, ErrAuth) && c.recompute:
 		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrBackend):
 			fills[b.names[i]].outage = errors.Is(err, ErrUnavailable)
-			c.absorbed("load", b.names[i], err)
+			c.absorbed(ctx, "load", b.names[i], err)
 		default:
 			continue
 		}
@@ -134,7 +134,7 @@ func (c *core) runMany(ctx context.Context, fills []*filling, load func(context.
 		ctx, cancel := fills[0].writing(ctx)
 		defer cancel()
 		for i, err := range c.putMany(ctx, entries) {
-			c.absorbed("store", entries[i].Key(), err)
+			c.absorbed(ctx, "store", entries[i].Key(), err)
 		}
 	}
 	return out

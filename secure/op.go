@@ -50,7 +50,7 @@ func (o *Op) Key(args ...any) (string, error) {
 
 func (o *Op) name(op string, args []any) (string, error) {
 	if o.core.closed.Load() {
-		return "", o.core.fail(op, "", ErrClosed)
+		return "", &Error{Op: op, Err: ErrClosed}
 	}
 	name, err := o.op.Key(args...)
 	if err != nil {
@@ -66,7 +66,7 @@ func (o *Op) Get(ctx context.Context, dst any, args ...any) (found bool, err err
 		return false, err
 	}
 	found, err = o.core.get(ctx, name, o.ttl, dst)
-	return found, o.core.fail("get", name, err)
+	return found, o.core.fail(ctx, "get", name, err)
 }
 
 // Set is Cache.Set for the call with args.
@@ -78,7 +78,7 @@ func (o *Op) Set(ctx context.Context, value any, args ...any) error {
 	ctx, seen := o.core.begin(ctx, "set", name, 1)
 	err = o.core.set(ctx, name, value, o.ttl)
 	seen.done(err)
-	return o.core.fail("set", name, err)
+	return o.core.fail(ctx, "set", name, err)
 }
 
 // Delete is Cache.Delete for the call with args: it invalidates the result.
@@ -90,7 +90,7 @@ func (o *Op) Delete(ctx context.Context, args ...any) (existed bool, err error) 
 	ctx, seen := o.core.begin(ctx, "delete", name, 1)
 	existed, err = o.core.delete(ctx, name)
 	seen.done(err)
-	return existed, o.core.fail("delete", name, err)
+	return existed, o.core.fail(ctx, "delete", name, err)
 }
 
 // Func0 caches fn, which takes no arguments, under op. See Func.

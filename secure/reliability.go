@@ -1,6 +1,7 @@
 package secure
 
 import (
+	"context"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -73,11 +74,11 @@ func (c *core) logCircuit(to resilient.State) {
 	e := Event{Kind: "circuit", Circuit: to}
 	switch to {
 	case resilient.Open:
-		c.note(slog.LevelWarn, e, "", "circuit opened, the backend is left alone for a while")
+		c.note(context.Background(), slog.LevelWarn, e, "", "circuit opened, the backend is left alone for a while")
 	case resilient.HalfOpen:
-		c.note(slog.LevelInfo, e, "", "circuit half-open, a few calls probe the backend")
+		c.note(context.Background(), slog.LevelInfo, e, "", "circuit half-open, a few calls probe the backend")
 	case resilient.Closed:
-		c.note(slog.LevelInfo, e, "", "circuit closed, the backend answers again")
+		c.note(context.Background(), slog.LevelInfo, e, "", "circuit closed, the backend answers again")
 	}
 }
 

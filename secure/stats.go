@@ -100,15 +100,15 @@ func (c *core) countMiss(err error) {
 
 // loadError returns a loader's own error as it is, so that callers can compare
 // it, and wraps what comes from the cache.
-func (c *core) loadError(name string, err error) error {
+func (c *core) loadError(ctx context.Context, name string, err error) error {
 	class := classify(err)
 	for _, known := range []error{ErrAuth, ErrMalformed, ErrType, ErrTooLarge, ErrTTL, ErrKey, ErrClosed} {
 		if errors.Is(class, known) {
-			return c.fail("load", name, err)
+			return c.fail(ctx, "load", name, err)
 		}
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return c.fail("load", name, err)
+		return c.fail(ctx, "load", name, err)
 	}
 	return err
 }

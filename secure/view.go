@@ -18,7 +18,7 @@ func For[T any](c *Cache) View[T] { return View[T]{c} }
 func (v View[T]) Get(ctx context.Context, key string) (value T, found bool, err error) {
 	name, err := v.cache.name(key)
 	if err != nil {
-		return value, false, v.cache.core.fail("get", "", err)
+		return value, false, v.cache.core.fail(ctx, "get", "", err)
 	}
 	if value, ok := localOf[T](v.cache.core, name); ok {
 		v.cache.core.local(ctx, "get", name, hitFresh, nil)
@@ -30,7 +30,7 @@ func (v View[T]) Get(ctx context.Context, key string) (value T, found bool, err 
 // getAs is apart from Get because its value is allocated.
 func getAs[T any](ctx context.Context, c *core, name string) (value T, found bool, err error) {
 	found, err = c.get(ctx, name, c.ttl, &value)
-	return value, found, c.fail("get", name, err)
+	return value, found, c.fail(ctx, "get", name, err)
 }
 
 // localOf is the short way to a Go value that the in-process layer holds as
@@ -83,7 +83,7 @@ func (v View[T]) GetOrLoad(ctx context.Context, key string, load func(ctx contex
 	name, err := v.cache.name(key)
 	if err != nil {
 		var zero T
-		return zero, v.cache.core.fail("load", "", err)
+		return zero, v.cache.core.fail(ctx, "load", "", err)
 	}
 	return loadAs(ctx, v.cache.core, name, v.cache.core.ttl, load)
 }
@@ -101,7 +101,7 @@ func loadShared[T any](ctx context.Context, c *core, name string, ttl time.Durat
 	err = c.getOrLoad(ctx, name, &value, ttl, func(ctx context.Context) (any, error) { return load(ctx) })
 	if err != nil {
 		var zero T
-		return zero, c.loadError(name, err)
+		return zero, c.loadError(ctx, name, err)
 	}
 	return value, nil
 }
