@@ -30,7 +30,7 @@ const (
 	// succeed. A limit of the caller's context is the context's error instead.
 	Timeout
 	// Permanent: the same call will fail again (bad request, wrong type,
-	// unsupported command).
+	// unsupported command, a quota that is spent until it is renewed).
 	Permanent
 	// Auth: the storage refused the credentials. This is not a failure to
 	// authenticate an entry, which only package secure can see.
@@ -80,13 +80,17 @@ type Error struct {
 	Err error
 }
 
-// Error names the storage, the operation, the kind and the cause.
+// Error names the storage, the operation, the kind, the cause and, if the server
+// asked for one, the wait.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: %s failure", e.Backend, e.Op, e.Kind)
 	if e.Err != nil {
 		b.WriteString(": ")
 		b.WriteString(e.Err.Error())
+	}
+	if e.RetryAfter > 0 {
+		fmt.Fprintf(&b, " (the server asks to wait %v)", e.RetryAfter)
 	}
 	return b.String()
 }

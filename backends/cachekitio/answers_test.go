@@ -12,6 +12,7 @@ import (
 	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/backends/cachekitio"
 	"github.com/cachekit-io/cachekit-go/backends/cachekitio/iotest"
+	"github.com/cachekit-io/cachekit-go/backends/resilient"
 )
 
 // calls are those that a status can answer.
@@ -93,8 +94,48 @@ func TestLimitsOfATenant(t *testing.T) {
 	}
 	s.Limit("default", iotest.Limits{Quota: 1})
 	b.Exists(t.Context(), "k")
-	if _, err = b.Exists(t.Context(), "k"); !errors.As(err, &answer) || kindOf(err) != backends.Transient || !answer.QuotaSpent {
+	if _, err = b.Exists(t.Context(), "k"); !errors.As(err, &answer) || kindOf(err) != backends.Permanent || !answer.QuotaSpent {
 		t.Errorf("over the quota: %v", err)
+	}
+}
+
+// Rule: a spent quota is not retried and not counted as an outage; the wait that
+// the service names is told.
+func TestSpentQuotaIsNeitherRetriedNorAnOutage(t *testing.T) {
+	s := serve(t, nil)
+	var changes []resilient.State
+	b, err := resilient.New(open(t, s.Options()), &resilient.Options{Failures: 2, OnStateChange: func(_, to resilient.State) { changes = append(changes, to) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Inject(iotest.Fault{Kind: iotest.Answer, Status: 429, RetryAfter: "3600", Header: http.Header{"X-Cachekit-Deny-Reason": {"quota"}}})
+	for op, call := range map[string]func() error{
+		"get":    func() error { _, err := b.Get(t.Context(), "k"); return err },
+		"set":    func() error { return b.Set(t.Context(), "k", nil, time.Hour) },
+		"delete": func() error { _, err := b.Delete(t.Context(), "k"); return err },
+		"touch":  func() error { _, err := b.Capabilities().TTLer.Touch(t.Context(), "k", time.Hour); return err },
+		"lock":   func() error { _, err := b.Capabilities().Locker.Lock(t.Context(), "k", time.Hour); return err },
+	} {
+		before := len(s.Requests())
+		err := call()
+		var e *backends.Error
+		var answer *cachekitio.StatusError
+		if !errors.As(err, &e) || !errors.As(err, &answer) || !answer.QuotaSpent || e.RetryAfter != time.Hour || !strings.Contains(err.Error(), "1h0m0s") {
+			t.Errorf("%s = %v, want a spent quota and a wait of an hour", op, err)
+		}
+		if backends.IsOutage(err) {
+			t.Errorf("%s: a spent quota counts as an outage", op)
+		}
+		if sent := len(s.Requests()) - before; sent != 1 {
+			t.Errorf("%s: %d requests, want 1", op, sent)
+		}
+	}
+	if len(changes) != 0 {
+		t.Errorf("the breaker changed to %v", changes)
+	}
+	s.Heal()
+	if _, err := b.Exists(t.Context(), "k"); err != nil {
+		t.Errorf("once the quota is renewed: %v", err)
 	}
 }
 

@@ -41,6 +41,15 @@
 // lives 30 days at most, or has no expiry. There are no batches, scans or
 // compare-and-swap.
 //
+// # Limits of a tenant
+//
+// A 429 for the rate limit is a failure of kind Transient, with the wait that the
+// service asks for. One for a spent quota or balance is Permanent until that is
+// renewed: [StatusError.QuotaSpent] tells it apart, and Error.RetryAfter of the
+// [*backends.Error] around it is the wait, if the service names one. The storage
+// is there, so it is no outage: package resilient neither retries it nor counts it,
+// and GetOrLoad of package secure loads without the cache.
+//
 // # Stale entries
 //
 // With [Options.StaleTTL] the service hands an entry out for some time past its

@@ -29,7 +29,10 @@ type StatusError struct {
 	// Code is the HTTP status.
 	Code int
 	// QuotaSpent is true for a 429 that no wait for the rate limit clears: the
-	// tenant's quota or balance is used up.
+	// tenant's quota or balance is used up. It is a failure of kind Permanent, so
+	// nothing retries it and no breaker counts it; every call fails so until the
+	// quota is renewed. (cachekit-rs 0.13.1 does not retry it either, and calls it
+	// transient.)
 	QuotaSpent bool
 }
 
@@ -65,13 +68,15 @@ func refusal(op string, resp *guard.Response) error {
 	e := &StatusError{Code: resp.Status}
 	kind := kindOf(resp.Status)
 	if resp.Status == http.StatusTooManyRequests {
-		_, e.QuotaSpent = resp.Header[denyHeader]
+		if _, e.QuotaSpent = resp.Header[denyHeader]; e.QuotaSpent {
+			kind = backends.Permanent
+		}
 	}
 	return &backends.Error{Op: op, Backend: backendType, Kind: kind, RetryAfter: guard.RetryAfter(resp.Header, time.Now()), Err: e}
 }
 
-// kindOf follows spec/saas-api.md, "Error Classification"; a redirect is never
-// followed and thus no better than a refusal.
+// kindOf follows spec/saas-api.md, "Error Classification", but for a spent quota;
+// a redirect is never followed and thus no better than a refusal.
 func kindOf(status int) backends.Kind {
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
