@@ -294,18 +294,12 @@ func swapCases() []Case {
 		{Name: "SwapOnce", Rule: "of concurrent Swaps from one value, exactly one succeeds", Needs: []string{"Swapper"}, run: func(t *probe) {
 			b := t.backend()
 			c := backends.CapabilitiesOf(b).Swapper
-			t.set(b, key("k"), payload("start", 20), hour)
-			var won atomic.Int32
-			t.parallel(12, func(g int) error {
-				ok, err := c.Swap(t.ctx, key("k"), payload("start", 20), payload(fmt.Sprint(g), 20))
-				if ok {
-					won.Add(1)
-				}
-				return err
-			})
-			if won.Load() != 1 {
-				t.Errorf("%d of 12 Swaps succeeded, want 1", won.Load())
-			}
+			t.oneWins(b, func(old, new []byte) (bool, error) { return c.Swap(t.ctx, key("k"), old, new) })
+		}},
+		{Name: "ReplaceOnce", Rule: "of concurrent Replaces of one value, exactly one succeeds", Needs: []string{"Replacer"}, run: func(t *probe) {
+			b := t.backend()
+			c := backends.CapabilitiesOf(b).Replacer
+			t.oneWins(b, func(old, new []byte) (bool, error) { return c.Replace(t.ctx, key("k"), old, new, hour) })
 		}},
 		{Name: "Replace", Rule: "Replace replaces the value only if it is the one that was read, with a TTL of its own, and else changes nothing", Needs: []string{"Replacer"}, run: func(t *probe) {
 			s := t.open()
@@ -367,4 +361,24 @@ func swapCases() []Case {
 			t.misses(b, key("none"))
 		}},
 	}
+}
+
+// oneWins lets many replace the value of key("k") at once. The one whose call
+// reports that it did has its value stored.
+func (t *probe) oneWins(b backends.Backend, replace func(old, new []byte) (bool, error)) {
+	start := payload("start", 20)
+	t.set(b, key("k"), start, hour)
+	var won, winner atomic.Int32
+	t.parallel(12, func(g int) error {
+		ok, err := replace(start, payload(fmt.Sprint(g), 20))
+		if ok {
+			won.Add(1)
+			winner.Store(int32(g))
+		}
+		return err
+	})
+	if won.Load() != 1 {
+		t.Errorf("%d of 12 succeeded, want 1", won.Load())
+	}
+	t.holds(b, key("k"), payload(fmt.Sprint(winner.Load()), 20))
 }

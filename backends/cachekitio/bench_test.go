@@ -10,14 +10,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 
 	"github.com/cachekit-io/cachekit-go/backends/cachekitio/iotest"
+	"github.com/cachekit-io/cachekit-go/internal/beside"
 )
 
 // bare is a client of golang.org/x/net/http2 with the backend's pings and the
@@ -69,65 +68,30 @@ func (b *bare) do(ctx context.Context, method, key string, value []byte) ([]byte
 	return io.ReadAll(resp.Body)
 }
 
-// round times calls by n callers.
-func round(b *testing.B, n, calls int, call func() error) time.Duration {
-	start := time.Now()
-	var wg sync.WaitGroup
-	for range n {
-		wg.Go(func() {
-			for range calls / n {
-				if err := call(); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return time.Since(start)
-}
-
-func median[T time.Duration | float64](v []T) T {
-	slices.Sort(v)
-	return v[len(v)/2]
-}
-
-// BenchmarkCalls compares with a bare HTTP/2 client on one connection each, round
-// by round in turn: ours/s and bare/s are calls per second in the median round,
-// and ours/bare is the median of the rounds' ratios.
-func BenchmarkCalls(b *testing.B) {
+// BenchmarkBeside compares with a bare HTTP/2 client, on one connection each. A
+// batch is 100 calls, 16 at a time.
+func BenchmarkBeside(b *testing.B) {
 	s := serve(b, nil)
 	ours, other := open(b, s.Options()), newBare(b, s)
 	ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
-	defer cancel()
-	for _, size := range []int{64, 1 << 10, 64 << 10} {
-		key, value := fmt.Sprint("k", size), make([]byte, size)
-		if err := ours.Set(ctx, key, value, time.Hour); err != nil {
-			b.Fatal(err)
-		}
-		for _, n := range []int{1, 16} {
-			for _, c := range []struct {
-				name       string
-				bare, ours func() error
-			}{
-				{"get", func() error { _, err := other.do(ctx, "GET", key, nil); return err }, func() error { _, err := ours.Get(ctx, key); return err }},
-				{"set", func() error { _, err := other.do(ctx, "PUT", key, value); return err }, func() error { return ours.Set(ctx, key, value, time.Hour) }},
-			} {
-				b.Run(fmt.Sprintf("%s/%dB/x%d", c.name, size, n), func(b *testing.B) {
-					calls := max(64, (8<<20)/(size+8<<10))
-					var a, z []time.Duration
-					var ratios []float64
-					for b.Loop() {
-						theirs, ours := round(b, n, calls, c.bare), round(b, n, calls, c.ours)
-						a, z, ratios = append(a, theirs), append(z, ours), append(ratios, float64(theirs)/float64(ours))
-					}
-					per := func(d time.Duration) float64 { return float64(calls/n*n) / d.Seconds() }
-					b.ReportMetric(0, "ns/op")
-					b.ReportMetric(per(median(a)), "bare/s")
-					b.ReportMetric(per(median(z)), "ours/s")
-					b.ReportMetric(median(ratios), "ours/bare")
-				})
+	b.Cleanup(cancel)
+	beside.Table(b, func(size int) []beside.Case {
+		keys, value := make([]string, beside.Keys), make([]byte, size)
+		for i := range keys {
+			keys[i] = fmt.Sprintf("k-%d-%d", size, i)
+			if err := ours.Set(ctx, keys[i], value, time.Hour); err != nil {
+				b.Fatal(err)
 			}
 		}
-	}
+		bareGet := func(i int) error { _, err := other.do(ctx, "GET", keys[i], nil); return err }
+		bareSet := func(i int) error { _, err := other.do(ctx, "PUT", keys[i], value); return err }
+		oursGet := func(i int) error { _, err := ours.Get(ctx, keys[i]); return err }
+		oursSet := func(i int) error { return ours.Set(ctx, keys[i], value, time.Hour) }
+		return []beside.Case{
+			{Name: "get", Bare: bareGet, Ours: oursGet},
+			{Name: "set", Bare: bareSet, Ours: oursSet},
+			{Name: "get100", Bare: beside.Many(bareGet), Ours: beside.Many(oursGet)},
+			{Name: "set100", Bare: beside.Many(bareSet), Ours: beside.Many(oursSet)},
+		}
+	})
 }

@@ -33,6 +33,7 @@ var (
 	_ backends.Locker      = (*Backend)(nil)
 	_ backends.Scanner     = (*Backend)(nil)
 	_ backends.Swapper     = (*Backend)(nil)
+	_ backends.Replacer    = (*Backend)(nil)
 	_ backends.KeyRuler    = (*Backend)(nil)
 )
 

@@ -48,7 +48,7 @@ func conform(t *testing.T, s *testenv.DynamoServer, open func(tb testing.TB, tab
 	t.Helper()
 	admin := connect(t, s.URL())
 	backendtest.Run(t, backendtest.Harness{
-		Want:     []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "KeyRuler"},
+		Want:     []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "Replacer", "KeyRuler"},
 		MaxValue: maxValue,
 		Open: func(tb testing.TB) backendtest.Subject {
 			table := newTable(tb, admin, nil)

@@ -25,8 +25,8 @@
 // orderly close would have the kernel deliver them later.
 //
 // A request that DynamoDB has received cannot be recalled. Therefore each item has
-// a stamp, the time of the call that wrote it, and Set, Delete, Touch and Swap
-// carry a condition: they do not replace an item with a later stamp. A write that
+// a stamp, the time of the call that wrote it, and Set, Delete, Touch, Swap and
+// Replace carry a condition: they do not replace an item with a later stamp. A write that
 // was abandoned and is executed late finds the newer stamp and does nothing. A
 // call that is still waited for and meets a later stamp, because the clock of
 // another writer is ahead, is sent again with one that is later still, so that no

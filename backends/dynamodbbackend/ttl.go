@@ -25,13 +25,8 @@ func (b *Backend) Touch(ctx context.Context, key string, ttl time.Duration) (boo
 		return false, backends.ErrTTL
 	}
 	return do(ctx, b, "touch", func(ctx context.Context) (bool, error) {
-		expression, values := "SET #s = :s REMOVE #x, #t", attributes{}
-		if ttl != backends.NoExpiry {
-			ms := expiry(time.Now(), ttl)
-			expression = "SET #s = :s, #x = :x, #t = :t"
-			values[":x"], values[":t"] = number(ms), number(seconds(ms))
-		}
-		return b.update(ctx, key, expression, alive, map[string]string{"#t": b.attr.TTL}, values)
+		set, remove, values := expiring(ttl)
+		return b.update(ctx, key, "SET #s = :s"+set+remove, alive, map[string]string{"#t": b.attr.TTL}, values)
 	})
 }
 
@@ -48,6 +43,32 @@ func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, 
 		return b.update(ctx, key, "SET #s = :s, #v = :new", alive+" AND #v = :old",
 			map[string]string{"#v": b.attr.Value}, attributes{":old": binary(old), ":new": binary(new)})
 	})
+}
+
+// Replace implements [backends.Replacer] as Swap is, with a new expiry.
+func (b *Backend) Replace(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	if err := b.checkItem("replace", key, new, ttl); err != nil {
+		return false, err
+	}
+	return do(ctx, b, "replace", func(ctx context.Context) (bool, error) {
+		if b.itemBytes(key, len(old)) > maxItemBytes {
+			return false, nil // nothing of this size is stored
+		}
+		set, remove, values := expiring(ttl)
+		values[":old"], values[":new"] = binary(old), binary(new)
+		return b.update(ctx, key, "SET #s = :s, #v = :new"+set+remove, alive+" AND #v = :old",
+			map[string]string{"#v": b.attr.Value, "#t": b.attr.TTL}, values)
+	})
+}
+
+// expiring returns the parts of an update expression that give an item a TTL, and
+// their values.
+func expiring(ttl time.Duration) (set, remove string, values attributes) {
+	if ttl == backends.NoExpiry {
+		return "", " REMOVE #x, #t", attributes{}
+	}
+	ms := expiry(time.Now(), ttl)
+	return ", #x = :x, #t = :t", "", attributes{":x": number(ms), ":t": number(seconds(ms))}
 }
 
 // update changes an item on a condition and reports whether it held.

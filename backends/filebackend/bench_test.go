@@ -2,13 +2,17 @@ package filebackend_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/backends/filebackend"
+	"github.com/cachekit-io/cachekit-go/internal/beside"
 )
 
 // The pair of each benchmark does the same work with the standard library: a
@@ -96,6 +100,53 @@ func BenchmarkSet(b *testing.B) {
 	b.Run("Set", set(nil, background))
 	b.Run("Set with cancel", set(nil, endless))
 	b.Run("Set with Sync", set(&filebackend.Options{Sync: true}, background))
+}
+
+// BenchmarkBeside compares with the same work of the standard library, under a
+// context that can end.
+func BenchmarkBeside(b *testing.B) {
+	ctx := endless(b)
+	beside.Table(b, func(size int) []beside.Case {
+		dir, ours := b.TempDir(), openNew(b, nil)
+		value := make([]byte, size)
+		keys, names, items := make([]string, beside.Keys), make([]string, beside.Keys), make([]backends.Item, beside.Keys)
+		for i := range keys {
+			keys[i] = benchKey(i)
+			names[i] = filepath.Join(dir, filebackend.FileName(keys[i]))
+			items[i] = backends.Item{Key: keys[i], Value: value, TTL: time.Hour}
+		}
+		var turn atomic.Int64
+		bareSet := func(i int) error {
+			temp := fmt.Sprintf("%s.%d", names[i], turn.Add(1))
+			if err := os.WriteFile(temp, make([]byte, size+14), 0o600); err != nil {
+				return err
+			}
+			return os.Rename(temp, names[i])
+		}
+		bareGet := func(i int) error { _, err := os.ReadFile(names[i]); return err }
+		oursSet := func(i int) error { return ours.Set(ctx, keys[i], value, time.Hour) }
+		for i := range keys {
+			if err := errors.Join(bareSet(i), oursSet(i)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		hundred := func(f func(int) error) func(int) error {
+			return func(int) error {
+				for i := range beside.Batch {
+					if err := f(i); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+		}
+		return []beside.Case{
+			{Name: "get", Bare: bareGet, Ours: func(i int) error { _, err := ours.Get(ctx, keys[i]); return err }},
+			{Name: "set", Bare: bareSet, Ours: oursSet},
+			{Name: "get100", Bare: hundred(bareGet), Ours: func(int) error { return ours.GetMany(ctx, keys[:beside.Batch])[beside.Batch-1].Err }},
+			{Name: "set100", Bare: hundred(bareSet), Ours: func(int) error { return ours.SetMany(ctx, items[:beside.Batch])[beside.Batch-1] }},
+		}
+	})
 }
 
 func BenchmarkGetMany(b *testing.B) {

@@ -35,6 +35,7 @@ var (
 	_ backends.Batcher  = (*Backend)(nil)
 	_ backends.Locker   = (*Backend)(nil)
 	_ backends.KeyRuler = (*Backend)(nil)
+	_ backends.Replacer = (*Backend)(nil)
 
 	_ backends.EntryReader = (*Backend)(nil)
 	_ backends.TTLer       = (*Backend)(nil)
@@ -138,7 +139,7 @@ func (b *Backend) all() ([]*server, error) {
 // Capabilities implements [backends.Wrapper]: what needs meta commands is not
 // offered under Options.ClassicProtocol.
 func (b *Backend) Capabilities() backends.Caps {
-	c := backends.Caps{Batcher: b, Locker: b, KeyRuler: b}
+	c := backends.Caps{Batcher: b, Locker: b, Replacer: b, KeyRuler: b}
 	if !b.opts.ClassicProtocol {
 		c.EntryReader, c.TTLer, c.Swapper = b, b, b
 	}

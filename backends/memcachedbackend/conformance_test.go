@@ -17,7 +17,7 @@ import (
 // patient allows for a machine that is busy with other tests.
 const patient = 10 * time.Second
 
-var all = []string{"Batcher", "EntryReader", "TTLer", "Locker", "Swapper", "KeyRuler"}
+var all = []string{"Batcher", "EntryReader", "TTLer", "Locker", "Swapper", "Replacer", "KeyRuler"}
 
 // servers are memcacheds that share keys out.
 type servers []*testenv.MemcachedServer
@@ -120,7 +120,7 @@ func trust(s *testenv.MemcachedServer) *tls.Config {
 func TestConformanceNewClassic(t *testing.T) {
 	t.Parallel()
 	s := start(t, 2, &testenv.MemcachedOptions{Args: []string{"-I", "2m"}})
-	backendtest.Run(t, harness([]string{"Batcher", "Locker", "KeyRuler"}, 1<<20, func(tb testing.TB) backendtest.Subject {
+	backendtest.Run(t, harness([]string{"Batcher", "Locker", "Replacer", "KeyRuler"}, 1<<20, func(tb testing.TB) backendtest.Subject {
 		return s.subject(tb, memcachedbackend.Options{ClassicProtocol: true}, func(tb testing.TB, opts memcachedbackend.Options) backends.Backend {
 			list := new(memcache.ServerList)
 			if err := list.SetServers(s[0].Addr(), s[1].Addr()); err != nil {

@@ -25,7 +25,8 @@
 //
 // TTL, GetEntry and Swap need the meta commands of memcached 1.6 (2020). For
 // older servers, and proxies that lack them, [Options.ClassicProtocol] takes
-// these capabilities back.
+// these capabilities back. Swap and Replace read an entry and store over that very
+// one, by its number (cas): two round trips.
 //
 // # Several servers
 //

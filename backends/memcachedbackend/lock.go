@@ -97,10 +97,10 @@ func (b *Backend) Unlock(ctx context.Context, key, token string) (bool, error) {
 			return false, errNoCAS
 		}
 		gone := memcache.Item{Key: name, Expiration: -1, CasID: it.CasID}
-		err = se.store(func() error { return se.client.CompareAndSwap(&gone) })
-		if errors.Is(err, memcache.ErrCacheMiss) || errors.Is(err, memcache.ErrCASConflict) || errors.Is(err, memcache.ErrNotStored) {
+		released, err := se.compareAndSwap(&gone)
+		if errors.Is(err, memcache.ErrCASConflict) {
 			return false, nil
 		}
-		return err == nil, err
+		return released, err
 	})
 }

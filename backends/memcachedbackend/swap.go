@@ -32,6 +32,48 @@ func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, 
 	}
 }
 
+// Replace implements [backends.Replacer] with a get and a compare-and-swap on the
+// entry's CAS number.
+func (b *Backend) Replace(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	if err := b.checkItem("replace", key, new, ttl); err != nil {
+		return false, err
+	}
+	for {
+		replaced, err := write(ctx, b, "replace", key, func(se *session) (bool, error) {
+			return b.replace(se, key, old, memcache.Item{Key: key, Value: new, Expiration: seconds(ttl)})
+		})
+		if !errors.Is(err, memcache.ErrCASConflict) {
+			return replaced, err
+		}
+	}
+}
+
+// replace tries once, as swap does.
+func (b *Backend) replace(se *session, key string, old []byte, new memcache.Item) (bool, error) {
+	it, err := se.get(key, b.opts.MaxValueBytes)
+	switch {
+	case errors.Is(err, memcache.ErrCacheMiss):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !bytes.Equal(it.Value, old):
+		return false, nil
+	case it.CasID == 0:
+		return false, errNoCAS
+	}
+	new.CasID = it.CasID
+	return se.compareAndSwap(&new)
+}
+
+// compareAndSwap stores an item over the one of its CAS number.
+func (se *session) compareAndSwap(it *memcache.Item) (bool, error) {
+	err := se.store(func() error { return se.client.CompareAndSwap(it) })
+	if errors.Is(err, memcache.ErrCacheMiss) || errors.Is(err, memcache.ErrNotStored) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // swap tries once. The error is ErrCASConflict if the entry was stored anew
 // meanwhile, perhaps with the same bytes.
 func (b *Backend) swap(se *session, key string, old, new []byte) (bool, error) {
@@ -52,9 +94,5 @@ func (b *Backend) swap(se *session, key string, old, new []byte) (bool, error) {
 		left := max(it.ttl-int64(time.Since(start)/time.Second), 1)
 		stored.Expiration = int32(min(left, maxSeconds))
 	}
-	err = se.store(func() error { return se.client.CompareAndSwap(&stored) })
-	if errors.Is(err, memcache.ErrCacheMiss) || errors.Is(err, memcache.ErrNotStored) {
-		return false, nil
-	}
-	return err == nil, err
+	return se.compareAndSwap(&stored)
 }

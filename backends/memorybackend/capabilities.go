@@ -115,9 +115,27 @@ func (b *Backend) Swap(ctx context.Context, key string, old, new []byte) (bool, 
 	if err := b.begin(ctx, "swap", key); err != nil {
 		return false, err
 	}
-	swapped, fits := b.storage.swap(key, old, new)
+	return b.replaced("swap", key, func() (bool, bool) { return b.storage.swap(key, old, new, 0) })
+}
+
+// Replace implements [backends.Replacer].
+func (b *Backend) Replace(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	if ttl <= 0 {
+		return false, backends.ErrTTL
+	}
+	if len(new) > b.maxValue {
+		return false, failed("replace", backends.TooLarge, errTooLarge)
+	}
+	if err := b.begin(ctx, "replace", key); err != nil {
+		return false, err
+	}
+	return b.replaced("replace", key, func() (bool, bool) { return b.storage.swap(key, old, new, ttl) })
+}
+
+func (b *Backend) replaced(op, key string, swap func() (swapped, fits bool)) (bool, error) {
+	swapped, fits := swap()
 	if !fits {
-		return false, failed("swap", backends.Overload, errFull)
+		return false, failed(op, backends.Overload, errFull)
 	}
 	if swapped {
 		b.changed(key)

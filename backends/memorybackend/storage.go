@@ -122,14 +122,19 @@ func (s *storage) touch(key string, ttl time.Duration) bool {
 	return ok
 }
 
-func (s *storage) swap(key string, old, new []byte) (swapped, fits bool) {
+// swap keeps the expiry if ttl is 0.
+func (s *storage) swap(key string, old, new []byte, ttl time.Duration) (swapped, fits bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	value, _, ok := s.live(key)
 	if !ok || !bytes.Equal(value, old) {
 		return false, true
 	}
-	fits = s.put(key, bytes.Clone(new), s.entries[key].end)
+	end := s.entries[key].end
+	if ttl != 0 {
+		end = deadline(s.now(), ttl)
+	}
+	fits = s.put(key, bytes.Clone(new), end)
 	return fits, fits
 }
 

@@ -3,93 +3,52 @@ package redisbackend_test
 import (
 	"context"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/beside"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 )
 
-// callers runs b.N calls of f by n callers.
-func callers(b *testing.B, n int, f func() error) {
-	b.Helper()
-	b.ReportAllocs()
-	var left atomic.Int64
-	left.Store(int64(b.N))
-	var wg sync.WaitGroup
-	b.ResetTimer()
-	for range n {
-		wg.Go(func() {
-			for left.Add(-1) >= 0 {
-				if err := f(); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
-}
-
-// BenchmarkCalls compares with bare go-redis in its default configuration, under
-// a context that can end.
-func BenchmarkCalls(b *testing.B) {
+// BenchmarkBeside compares with bare go-redis in its default configuration, under
+// a context that can end. Batches are an MGET and a pipeline of SETs.
+func BenchmarkBeside(b *testing.B) {
 	s := testenv.Redis(b, nil)
 	bare := redis.NewClient(&redis.Options{Addr: s.Addr()})
 	b.Cleanup(func() { _ = bare.Close() })
 	ours := open(b, s.URL(), nil)
 	over := newOver(b, redis.NewClient(usable(s.Addr())))
 	ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
-	defer cancel()
-	for _, size := range []int{1 << 10, 64 << 10} {
-		key, value := fmt.Sprintf("k%d", size), make([]byte, size)
-		set(b, ours, key, string(value))
-		for _, n := range []int{1, 2, 4, 16, 128} {
-			for _, c := range []struct {
-				name string
-				call func() error
-			}{
-				{"get/bare", func() error { return bare.Get(ctx, key).Err() }},
-				{"get/Open", func() error { _, err := ours.Get(ctx, key); return err }},
-				{"get/New", func() error { _, err := over.Get(ctx, key); return err }},
-				{"get entry/Open", func() error { _, err := ours.GetEntry(ctx, key); return err }},
-				{"set/bare", func() error { return bare.Set(ctx, key, value, time.Minute).Err() }},
-				{"set/Open", func() error { return ours.Set(ctx, key, value, time.Minute) }},
-			} {
-				b.Run(fmt.Sprintf("%s/%dB/x%d", c.name, size, n), func(b *testing.B) { callers(b, n, c.call) })
-			}
+	b.Cleanup(cancel)
+	beside.Table(b, func(size int) []beside.Case {
+		keys, items := make([]string, beside.Keys), make([]backends.Item, beside.Keys)
+		for i := range keys {
+			keys[i] = fmt.Sprintf("k:%d:%d", size, i)
+			items[i] = backends.Item{Key: keys[i], Value: make([]byte, size), TTL: time.Hour}
 		}
-	}
-}
-
-// BenchmarkGetMany compares 100 keys of 1 KiB with a bare MGET.
-func BenchmarkGetMany(b *testing.B) {
-	s := testenv.Redis(b, nil)
-	bare := redis.NewClient(&redis.Options{Addr: s.Addr()})
-	b.Cleanup(func() { _ = bare.Close() })
-	ours := open(b, s.URL(), nil)
-	keys := make([]string, 100)
-	items := make([]backends.Item, len(keys))
-	for i := range keys {
-		keys[i] = fmt.Sprintf("k%d", i)
-		items[i] = backends.Item{Key: keys[i], Value: make([]byte, 1024), TTL: time.Minute}
-	}
-	for _, err := range ours.SetMany(b.Context(), items) {
-		if err != nil {
-			b.Fatal(err)
+		many, batch := keys[:beside.Batch], items[:beside.Batch]
+		bareGet := func(i int) error { return bare.Get(ctx, keys[i]).Err() }
+		ours.SetMany(ctx, items)
+		return []beside.Case{
+			{Name: "get", Bare: bareGet, Ours: func(i int) error { _, err := ours.Get(ctx, keys[i]); return err }},
+			{Name: "get of New", Bare: bareGet, Ours: func(i int) error { _, err := over.Get(ctx, keys[i]); return err }},
+			{Name: "entry", Bare: bareGet, Ours: func(i int) error { _, err := ours.GetEntry(ctx, keys[i]); return err }},
+			{Name: "set", Bare: func(i int) error { return bare.Set(ctx, keys[i], items[i].Value, time.Minute).Err() },
+				Ours: func(i int) error { return ours.Set(ctx, keys[i], items[i].Value, time.Minute) }},
+			{Name: "get100", Bare: func(int) error { return bare.MGet(ctx, many...).Err() },
+				Ours: func(int) error { return ours.GetMany(ctx, many)[beside.Batch-1].Err }},
+			{Name: "set100", Bare: func(int) error {
+				_, err := bare.Pipelined(ctx, func(p redis.Pipeliner) error {
+					for _, it := range batch {
+						p.Set(ctx, it.Key, it.Value, it.TTL)
+					}
+					return nil
+				})
+				return err
+			}, Ours: func(int) error { return ours.SetMany(ctx, batch)[beside.Batch-1] }},
 		}
-	}
-	ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
-	defer cancel()
-	b.Run("bare", func(b *testing.B) {
-		callers(b, 1, func() error { return bare.MGet(ctx, keys...).Err() })
-	})
-	b.Run("Open", func(b *testing.B) {
-		callers(b, 1, func() error { return ours.GetMany(ctx, keys)[99].Err })
 	})
 }
