@@ -54,6 +54,38 @@ func TestOneConnectionCarriesAllCalls(t *testing.T) {
 	}
 }
 
+// Rule: more calls than the server takes at once wait for their turn, on the one
+// connection; the wait ends with the context of the call.
+func TestMoreCallsThanStreams(t *testing.T) {
+	s := serve(t, &iotest.Options{MaxStreams: 4})
+	b := open(t, s.Options())
+	for range 5 {
+		callers(t, 200, func(g int) error {
+			if err := b.Set(t.Context(), fmt.Sprint("k", g), []byte("v"), time.Hour); err != nil {
+				return err
+			}
+			_, err := b.Get(t.Context(), fmt.Sprint("k", g))
+			return err
+		})
+	}
+	s.Inject(iotest.Fault{Kind: iotest.Stall})
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	callers(t, 50, func(int) error {
+		if _, err := b.Get(ctx, "k0"); !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("while all streams stall: %w, want the end of the context", err)
+		}
+		return nil
+	})
+	s.Heal()
+	if _, err := b.Get(t.Context(), "k0"); err != nil {
+		t.Errorf("after the stall: %v", err)
+	}
+	if _, opened := s.Connections(); opened != 1 {
+		t.Errorf("%d connections were opened, want 1", opened)
+	}
+}
+
 // Rule: what the server declares unprocessed is sent again, writes too, and a
 // connection that the server wants to be left is left without a failure.
 func TestGoAway(t *testing.T) {

@@ -53,7 +53,9 @@ func newPool(t *Transport) *pool {
 
 func (p *pool) roundTrip(req *http.Request) (*http.Response, error) { return p.h2.RoundTrip(req) }
 
-// GetClientConn returns the connection, with a stream reserved on it.
+// GetClientConn returns the connection. It reserves no stream: x/net (v0.62) counts
+// reservations as streams, and has no call begin before there are fewer than the
+// server takes, so that many calls at once would wait for each other for ever.
 func (p *pool) GetClientConn(req *http.Request, _ string) (*clientConn, error) {
 	for {
 		cc, a, err := p.take()
@@ -83,7 +85,7 @@ func (p *pool) take() (*clientConn, *attempt, error) {
 	if p.http1 {
 		return nil, nil, errHTTP1
 	}
-	if p.current != nil && p.current.ReserveNewRequest() {
+	if p.current != nil && p.current.CanTakeNewRequest() {
 		return p.current, nil, nil
 	}
 	if p.dialing == nil {
