@@ -21,6 +21,9 @@ const (
 	unitRefuse        // the reserved marker
 )
 
+// fixStr is a string whose length is in the low five bits of its marker.
+const fixStr = 0xa0
+
 // forms has the form of every marker (the MessagePack specification, "Formats").
 var forms = func() (f [256]form) {
 	for m := 0x80; m <= 0x8f; m++ {
@@ -104,6 +107,12 @@ func walkWith(owed []uint64, data []byte) (int, error) {
 		total--
 		if m < 0x80 || m >= 0xe0 {
 			continue // a small integer
+		}
+		if m&0xe0 == fixStr { // most keys
+			if pos += int(m & 0x1f); pos > len(data) {
+				return 0, ErrTruncated
+			}
+			continue
 		}
 		f := forms[m]
 		if f.unit == unitRefuse {

@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"bytes"
 	"encoding"
 	"reflect"
 	"strconv"
@@ -8,7 +9,7 @@ import (
 )
 
 func decodeSlice(t reflect.Type) decodeFunc {
-	elem := lazyDecoder(t.Elem())
+	elem := &lazy{typ: t.Elem()}
 	return func(d *decoder, v reflect.Value) error {
 		n, ok := d.array()
 		if !ok {
@@ -20,12 +21,11 @@ func decodeSlice(t reflect.Type) decodeFunc {
 			v.Set(reflect.MakeSlice(t, 0, min(n, maxFirst(t.Elem()))))
 		}
 		v.SetLen(min(n, v.Cap()))
-		f := elem()
 		for i := range n {
 			if i >= v.Len() {
 				v.Set(reflect.Append(v, reflect.Zero(t.Elem())))
 			}
-			if err := f(d, v.Index(i)); err != nil {
+			if err := elem.decode(d, v.Index(i)); err != nil {
 				return within("[]", err)
 			}
 		}
@@ -39,7 +39,7 @@ func maxFirst(elem reflect.Type) int {
 }
 
 func decodeArray(t reflect.Type) decodeFunc {
-	elem := lazyDecoder(t.Elem())
+	elem := &lazy{typ: t.Elem()}
 	return func(d *decoder, v reflect.Value) error {
 		if t.Elem().Kind() == reflect.Uint8 {
 			if b, ok := d.text(); ok {
@@ -58,7 +58,7 @@ func decodeArray(t reflect.Type) decodeFunc {
 			return refusal(t, "the stored array has another length")
 		}
 		for i := range n {
-			if err := elem()(d, v.Index(i)); err != nil {
+			if err := elem.decode(d, v.Index(i)); err != nil {
 				return within("[]", err)
 			}
 		}
@@ -67,7 +67,7 @@ func decodeArray(t reflect.Type) decodeFunc {
 }
 
 func decodeMap(t reflect.Type) decodeFunc {
-	elem := lazyDecoder(t.Elem())
+	elem := &lazy{typ: t.Elem()}
 	return func(d *decoder, v reflect.Value) error {
 		n, ok := d.mapping()
 		if !ok {
@@ -84,7 +84,7 @@ func decodeMap(t reflect.Type) decodeFunc {
 				return err
 			}
 			value := reflect.New(t.Elem()).Elem()
-			if err := elem()(d, value); err != nil {
+			if err := elem.decode(d, value); err != nil {
 				return within("{}", err)
 			}
 			v.SetMapIndex(key, value)
@@ -126,7 +126,7 @@ func (d *decoder) key(k reflect.Value) error {
 }
 
 func (d *decoder) plainKey(k reflect.Value) error {
-	if err := decoderOf(k.Type())(d, k); err != nil {
+	if err := d.value(decoderOf(k.Type()), k); err != nil {
 		return err
 	}
 	if !k.Comparable() {
@@ -135,12 +135,18 @@ func (d *decoder) plainKey(k reflect.Value) error {
 	return nil
 }
 
+// member is a field of a struct with the way to decode it.
+type member struct {
+	field
+	lazy
+}
+
 func decodeStruct(t reflect.Type) decodeFunc {
 	fields := structFields(t)
-	elems := make([]func() decodeFunc, len(fields))
+	members := make([]member, len(fields))
 	byName := make(map[string]int, len(fields))
 	for i, f := range fields {
-		elems[i], byName[f.name] = lazyDecoder(f.typ), i
+		members[i].field, members[i].lazy.typ, byName[f.name] = f, f.typ, i
 	}
 	return func(d *decoder, v reflect.Value) error {
 		n, ok := d.mapping()
@@ -149,41 +155,50 @@ func decodeStruct(t reflect.Type) decodeFunc {
 		}
 		var few [2]uint64 // which fields the document has, without an allocation
 		seen := few[:]
-		if len(fields) > 64*len(few) {
-			seen = make([]uint64, len(fields)/64+1)
+		if len(members) > 64*len(few) {
+			seen = make([]uint64, len(members)/64+1)
 		}
 		next := 0 // documents have their keys sorted as fields are
+		all := true
 		for range n {
-			i, ok := d.fieldIndex(fields, byName, next)
+			i, ok := d.member(members, byName, next)
 			if !ok {
 				d.skip()
 				continue
 			}
-			if err := elems[i]()(d, fields[i].in(v)); err != nil {
-				return within(fields[i].name, err)
+			all = all && i == next
+			m := &members[i]
+			if err := m.decode(d, m.in(v)); err != nil {
+				return within(m.name, err)
 			}
 			seen[i/64] |= 1 << (i % 64)
 			next = i + 1
 		}
-		for i := range fields {
+		if all && next == len(members) {
+			return nil
+		}
+		for i := range members {
 			if seen[i/64]&(1<<(i%64)) == 0 {
-				fields[i].zero(v)
+				members[i].zero(v)
 			}
 		}
 		return nil
 	}
 }
 
-// fieldIndex reads a key and finds its field, which is most likely the one at
-// next.
-func (d *decoder) fieldIndex(fields []field, byName map[string]int, next int) (i int, ok bool) {
+// member reads a key and finds its field, which is most likely the one at next,
+// in its shortest form.
+func (d *decoder) member(members []member, byName map[string]int, next int) (i int, ok bool) {
+	if next < len(members) {
+		if h := members[next].header; bytes.HasPrefix(d.data[d.pos:], h) {
+			d.pos += len(h)
+			return next, true
+		}
+	}
 	name, isText := d.peekText()
 	d.skip()
-	switch {
-	case !isText:
+	if !isText {
 		return 0, false
-	case next < len(fields) && fields[next].name == string(name):
-		return next, true
 	}
 	i, ok = byName[string(name)]
 	return i, ok

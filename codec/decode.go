@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -14,6 +15,24 @@ import (
 // data may be changed as soon as Unmarshal returns. After an error *dst is
 // undefined; the error is ErrMalformed for one of its reasons, or a *TypeError.
 func Unmarshal(data []byte, dst any) error {
+	d := decoderPool.Get().(*Decoder)
+	defer decoderPool.Put(d)
+	return d.Unmarshal(data, dst)
+}
+
+var decoderPool = sync.Pool{New: func() any { return new(Decoder) }}
+
+// Decoder is what decoding needs of memory, for callers that keep it from one
+// document to the next, with other things of theirs. Its zero value is ready. It
+// is not safe for concurrent use.
+type Decoder struct {
+	d   decoder
+	typ reflect.Type // the last destination's, and how to decode it
+	f   decodeFunc
+}
+
+// Unmarshal is the function of that name.
+func (d *Decoder) Unmarshal(data []byte, dst any) error {
 	p := reflect.ValueOf(dst)
 	if p.Kind() != reflect.Pointer || p.IsNil() {
 		return refusal(p2type(p), "the destination must be a non-nil pointer")
@@ -21,18 +40,15 @@ func Unmarshal(data []byte, dst any) error {
 	if err := Check(data); err != nil {
 		return err
 	}
-	d := decoderPool.Get().(*decoder)
-	defer decoderPool.Put(d)
-	d.data, d.pos = data, 0
 	v := p.Elem()
-	err := decoderOf(v.Type())(d, v)
-	d.data = nil
+	if t := v.Type(); t != d.typ {
+		d.typ, d.f = t, decoderOf(t)
+	}
+	d.d.data, d.d.pos = data, 0
+	err := d.d.value(d.f, v)
+	d.d.data = nil
 	return err
 }
-
-// decoderPool saves an allocation a document: the decoder escapes through the
-// function values of the plans.
-var decoderPool = sync.Pool{New: func() any { return new(decoder) }}
 
 func p2type(p reflect.Value) reflect.Type {
 	if !p.IsValid() {
@@ -41,7 +57,7 @@ func p2type(p reflect.Value) reflect.Type {
 	return p.Type()
 }
 
-// decodeFunc reads one value into v, of the type it was made for.
+// decodeFunc reads one value that is not nil into v, of the type it was made for.
 type decodeFunc func(d *decoder, v reflect.Value) error
 
 var (
@@ -58,63 +74,75 @@ func decoderOf(t reflect.Type) decodeFunc {
 	return f
 }
 
-func lazyDecoder(t reflect.Type) func() decodeFunc {
-	return sync.OnceValue(func() decodeFunc { return decoderOf(t) })
+// lazy decodes values of a type by a function that is made when it is first
+// needed, because types may contain themselves.
+type lazy struct {
+	typ  reflect.Type
+	plan atomic.Pointer[decodeFunc]
+}
+
+func (l *lazy) decode(d *decoder, v reflect.Value) error {
+	f := l.plan.Load()
+	if f == nil {
+		made := decoderOf(l.typ)
+		f = &made
+		l.plan.Store(f)
+	}
+	return d.value(*f, v)
+}
+
+// value reads one value into v by f, which is for v's type. Nil is the zero value
+// of every type.
+func (d *decoder) value(f decodeFunc, v reflect.Value) error {
+	if d.data[d.pos] == 0xc0 {
+		d.pos++
+		v.SetZero()
+		return nil
+	}
+	return f(d, v)
 }
 
 func makeDecoder(t reflect.Type) decodeFunc {
 	switch t {
 	case timeType, dateType, timeOfDayType:
-		return orNil(decodeTemporal)
+		return decodeTemporal
 	case extType:
-		return orNil(decodeExt)
+		return decodeExt
 	case bigIntType:
-		return orNil(decodeBigInt)
+		return decodeBigInt
 	}
 	if reflect.PointerTo(t).Implements(textUnmarshaler) && t.Kind() != reflect.Interface && t.Kind() != reflect.Pointer {
-		return orNil(decodeText)
+		return decodeText
 	}
 	switch t.Kind() {
 	case reflect.Bool:
-		return orNil(decodeBool)
+		return decodeBool
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return orNil(decodeInt)
+		return decodeInt
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		return orNil(decodeUint)
+		return decodeUint
 	case reflect.Float32, reflect.Float64:
-		return orNil(decodeFloat)
+		return decodeFloat
 	case reflect.String:
-		return orNil(decodeString)
+		return decodeString
 	case reflect.Pointer:
 		return decodePointer(t)
 	case reflect.Interface:
 		return decodeInterface
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 {
-			return orNil(decodeBytes)
+			return decodeBytes
 		}
-		return orNil(decodeSlice(t))
+		return decodeSlice(t)
 	case reflect.Array:
-		return orNil(decodeArray(t))
+		return decodeArray(t)
 	case reflect.Map:
-		return orNil(decodeMap(t))
+		return decodeMap(t)
 	case reflect.Struct:
-		return orNil(decodeStruct(t))
+		return decodeStruct(t)
 	}
 	return func(_ *decoder, v reflect.Value) error {
 		return refusal(v.Type(), "values of this type cannot be stored")
-	}
-}
-
-// orNil makes nil the zero value of every type.
-func orNil(f decodeFunc) decodeFunc {
-	return func(d *decoder, v reflect.Value) error {
-		if d.data[d.pos] == 0xc0 {
-			d.pos++
-			v.SetZero()
-			return nil
-		}
-		return f(d, v)
 	}
 }
 
@@ -237,17 +265,12 @@ func decodeText(d *decoder, v reflect.Value) error {
 }
 
 func decodePointer(t reflect.Type) decodeFunc {
-	elem := lazyDecoder(t.Elem())
+	elem := &lazy{typ: t.Elem()}
 	return func(d *decoder, v reflect.Value) error {
-		if d.data[d.pos] == 0xc0 {
-			d.pos++
-			v.SetZero()
-			return nil
-		}
 		if v.IsNil() {
 			v.Set(reflect.New(t.Elem()))
 		}
-		return elem()(d, v.Elem())
+		return elem.decode(d, v.Elem())
 	}
 }
 
@@ -258,10 +281,6 @@ func decodeInterface(d *decoder, v reflect.Value) error {
 	x, err := d.any()
 	if err != nil {
 		return err
-	}
-	if x == nil {
-		v.SetZero()
-		return nil
 	}
 	v.Set(reflect.ValueOf(x))
 	return nil

@@ -138,6 +138,9 @@ func isZero(v reflect.Value) bool {
 // in returns the field of v to decode into; nil embedded pointers on the way
 // are filled.
 func (f *field) in(v reflect.Value) reflect.Value {
+	if len(f.index) == 1 {
+		return v.Field(f.index[0])
+	}
 	for i, x := range f.index {
 		if i > 0 && v.Kind() == reflect.Pointer {
 			if v.IsNil() {

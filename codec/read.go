@@ -139,6 +139,10 @@ func (d *decoder) peekText() (b []byte, ok bool) {
 // 0 if it is another type.
 func (d *decoder) textAt() (b []byte, size int) {
 	m := d.data[d.pos]
+	if m&0xe0 == fixStr {
+		size = 1 + int(m&0x1f)
+		return d.data[d.pos+1 : d.pos+size], size
+	}
 	f := forms[m]
 	if f.unit != unitByte || f.payload != 0 {
 		return nil, 0

@@ -47,7 +47,7 @@ func TestClock(t *testing.T) {
 func TestSuspensionEndsEntries(t *testing.T) {
 	c := New(func(string, int) int { return 8 }, nil)
 	c.Put("k", 1, Life{TTL: time.Hour, Fresh: time.Minute})
-	if _, stale, ok := c.Get("k"); stale || !ok {
+	if v, stale := c.Get("k"); stale || v == nil {
 		t.Fatal("no fresh entry")
 	}
 	suspend := func(d time.Duration) {
@@ -57,11 +57,11 @@ func TestSuspensionEndsEntries(t *testing.T) {
 		c.clock.mu.Unlock()
 	}
 	suspend(time.Minute)
-	if _, stale, ok := c.Get("k"); !stale || !ok {
+	if v, stale := c.Get("k"); !stale || v == nil {
 		t.Error("an entry is still fresh after a suspension longer than its fresh part")
 	}
 	suspend(time.Hour)
-	if _, _, ok := c.Get("k"); ok {
+	if v, _ := c.Get("k"); v != nil {
 		t.Error("an entry is served after a suspension longer than its life")
 	}
 	if s := c.Stats(); s.Entries != 0 {

@@ -41,7 +41,6 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
-	"github.com/maypok86/otter/v2/stats"
 )
 
 const (
@@ -79,8 +78,9 @@ type Cache[V any] struct {
 	size        func(key string, v V) int
 	max         int64
 	admit       func(key string) bool
-	counter     *stats.Counter
+	recorder    recorder
 	expired     atomic.Uint64
+	hits        striped
 	settling    sync.Mutex
 	unsettled   atomic.Int64 // bytes stored since the last eviction
 	clock       clock
@@ -102,7 +102,7 @@ func New[V any](size func(key string, v V) int, opts *Options) *Cache[V] {
 	if opts != nil && opts.MaxBytes > 0 {
 		maxBytes = opts.MaxBytes
 	}
-	c := &Cache[V]{size: size, max: maxBytes, counter: stats.NewCounter(), generations: newGenerations(maxBytes)}
+	c := &Cache[V]{size: size, max: maxBytes, generations: newGenerations(maxBytes)}
 	if opts != nil {
 		c.admit = opts.Admit
 	}
@@ -110,28 +110,30 @@ func New[V any](size func(key string, v V) int, opts *Options) *Cache[V] {
 	c.entries = otter.Must(&otter.Options[string, *entry[V]]{
 		MaximumWeight: uint64(maxBytes),
 		Weigher:       func(_ string, e *entry[V]) uint32 { return e.weight },
-		StatsRecorder: c.counter,
+		StatsRecorder: &c.recorder,
 	})
 	return c
 }
 
-// Get returns the value of key, and whether it is past its fresh part. The value
-// is shared with everybody who gets it.
-func (c *Cache[V]) Get(key string) (value V, stale, ok bool) {
+// Get returns the value of key, nil if there is none, and whether it is past its
+// fresh part. The value is shared with everybody who gets it: it must not be
+// changed.
+func (c *Cache[V]) Get(key string) (value *V, stale bool) {
 	e, ok := c.entries.GetIfPresent(key)
 	if !ok {
-		return value, false, false
+		return nil, false
 	}
+	c.hits.add(e.since)
 	if e.life.TTL == math.MaxInt64 && e.life.Fresh <= 0 {
-		return e.value, false, true
+		return &e.value, false
 	}
 	age := time.Duration(c.clock.now() - e.since)
 	if age >= e.life.TTL {
 		c.expired.Add(1)
 		c.remove(key, e)
-		return value, false, false
+		return nil, false
 	}
-	return e.value, e.life.Fresh > 0 && age >= e.life.Fresh, true
+	return &e.value, e.life.Fresh > 0 && age >= e.life.Fresh
 }
 
 // remove takes out e, unless another entry has taken its place.
@@ -190,9 +192,9 @@ type Stats struct {
 
 // Stats returns a snapshot. The counts are eventually consistent.
 func (c *Cache[V]) Stats() Stats {
-	s, expired := c.counter.Snapshot(), c.expired.Load()
+	expired, hits := c.expired.Load(), c.hits.sum()
 	return Stats{
-		Hits: s.Hits - min(expired, s.Hits), Misses: s.Misses + expired, Evictions: s.Evictions,
+		Hits: hits - min(expired, hits), Misses: c.recorder.misses.Load() + expired, Evictions: c.recorder.evictions.Load(),
 		Entries: c.entries.EstimatedSize(), Bytes: int64(c.entries.WeightedSize()), MaxBytes: c.max,
 	}
 }

@@ -80,9 +80,13 @@ func TestWritesAndFills(t *testing.T) {
 	} {
 		c := newCache(1 << 20)
 		tc.run(c)
-		got, stale, ok := c.Get("k")
-		if got != tc.want || ok != (tc.want != "") || stale {
-			t.Errorf("%s: got %q, %v; want %q", tc.rule, got, ok, tc.want)
+		v, stale := c.Get("k")
+		got := ""
+		if v != nil {
+			got = *v
+		}
+		if got != tc.want || stale {
+			t.Errorf("%s: got %q, stale %v; want %q", tc.rule, got, stale, tc.want)
 		}
 	}
 }
@@ -97,20 +101,20 @@ func TestLife(t *testing.T) {
 			stale, ok bool
 		}{{0, false, true}, {30*time.Second - 1, false, true}, {1, true, true}, {30*time.Second - 1, true, true}, {1, false, false}, {time.Hour, false, false}} {
 			time.Sleep(tc.wait) // the bubble's clock
-			if _, stale, ok := c.Get("k"); stale != tc.stale || ok != tc.ok {
-				t.Errorf("after %v more: stale %v, there %v; want %v, %v", tc.wait, stale, ok, tc.stale, tc.ok)
+			if v, stale := c.Get("k"); stale != tc.stale || (v != nil) != tc.ok {
+				t.Errorf("after %v more: stale %v, there %v; want %v, %v", tc.wait, stale, v != nil, tc.stale, tc.ok)
 			}
 		}
 		c.Put("fresh for ever", "v", l1.Life{TTL: math.MaxInt64, Fresh: math.MaxInt64})
 		c.Put("stale from the start", "v", l1.Life{TTL: math.MaxInt64, Fresh: 1})
 		time.Sleep(200 * 365 * 24 * time.Hour)
-		if _, _, ok := c.Get("forever"); !ok {
+		if v, _ := c.Get("forever"); v == nil {
 			t.Error("an entry without expiry expired")
 		}
-		if _, stale, ok := c.Get("fresh for ever"); stale || !ok {
+		if v, stale := c.Get("fresh for ever"); stale || v == nil {
 			t.Error("an entry that is fresh for ever is stale or gone")
 		}
-		if _, stale, ok := c.Get("stale from the start"); !stale || !ok {
+		if v, stale := c.Get("stale from the start"); !stale || v == nil {
 			t.Error("a stale entry without expiry is fresh or gone")
 		}
 		if s := c.Stats(); s.Hits != 7 || s.Misses != 2 || s.Entries != 3 {

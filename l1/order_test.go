@@ -84,10 +84,10 @@ func TestCopiesAreWhatTheStorageHolds(t *testing.T) {
 				running[i] = running[len(running)-1]
 				running = running[:len(running)-1]
 			}
-			if v, _, ok := m.layer.Get(key); ok {
+			if v, _ := m.layer.Get(key); v != nil {
 				copies++
-				if v != m.storage[key] {
-					t.Fatalf("round %d: the copy is %q, the storage holds %q", round, v, m.storage[key])
+				if *v != m.storage[key] {
+					t.Fatalf("round %d: the copy is %q, the storage holds %q", round, *v, m.storage[key])
 				}
 			}
 		}
@@ -138,13 +138,13 @@ func TestConcurrentCopies(t *testing.T) {
 		}
 		wg.Wait()
 		for k := range keys {
-			copied, _, ok := c.Get(fmt.Sprint(k))
-			if !ok {
+			copied, _ := c.Get(fmt.Sprint(k))
+			if copied == nil {
 				continue
 			}
 			copies++
-			if stored := storage[k].Load(); stored == nil || *stored != copied {
-				t.Fatalf("round %d: the copy is %q, the storage does not hold that", round, copied)
+			if stored := storage[k].Load(); stored == nil || *stored != *copied {
+				t.Fatalf("round %d: the copy is %q, the storage does not hold that", round, *copied)
 			}
 		}
 	}

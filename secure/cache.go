@@ -262,10 +262,10 @@ func (c *core) delete(ctx context.Context, name string) (bool, error) {
 	}
 	c.counts.deletes.Add(1)
 	if c.store == nil {
-		v, _, ok := c.l1.Get(name)
+		v, _ := c.l1.Get(name)
 		c.l1.Invalidate(name)
 		c.flights.Forget(name)
-		return ok && v.kind != localAbsent, nil
+		return v != nil && v.kind != localAbsent, nil
 	}
 	if err := c.order.write(ctx, name); err != nil {
 		return false, err
@@ -284,8 +284,8 @@ func (c *core) exists(ctx context.Context, name string) (bool, error) {
 		return false, err
 	}
 	if c.store == nil {
-		v, _, ok := c.l1.Get(name)
-		return ok && v.kind != localAbsent, nil
+		v, _ := c.l1.Get(name)
+		return v != nil && v.kind != localAbsent, nil
 	}
 	return c.store.Exists(ctx, name)
 }

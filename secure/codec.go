@@ -16,13 +16,20 @@ import (
 // maxPooled is the largest buffer that is kept for reuse.
 const maxPooled = 1 << 20
 
-// scratch buffers hold documents between the codec and the envelope. What is
-// kept past a call is copied out of them.
-var scratch = sync.Pool{New: func() any { return new([]byte) }}
+// scratch is what a document needs between the codec and the envelope. What is
+// kept past a call is copied out of it.
+type scratch struct {
+	buf     []byte
+	decoder codec.Decoder
+}
 
-func releaseScratch(b *[]byte) {
-	if cap(*b) <= maxPooled {
-		scratch.Put(b)
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+func newScratch() *scratch { return scratches.Get().(*scratch) }
+
+func (s *scratch) release() {
+	if cap(s.buf) <= maxPooled {
+		scratches.Put(s)
 	}
 }
 
@@ -31,13 +38,13 @@ func (c *core) encode(dst []byte, v any) ([]byte, error) {
 	if !c.v2 {
 		return c.encodeV1(dst, v)
 	}
-	buf := scratch.Get().(*[]byte)
-	defer releaseScratch(buf)
-	doc, err := c.encodeV1((*buf)[:0], v)
+	s := newScratch()
+	defer s.release()
+	doc, err := c.encodeV1(s.buf[:0], v)
 	if err != nil {
 		return dst, err
 	}
-	*buf = doc
+	s.buf = doc
 	return container.AppendV2(dst, doc)
 }
 
@@ -54,28 +61,34 @@ func (c *core) encodeV1(dst []byte, v any) ([]byte, error) {
 
 // decode stores the document doc, which has been authenticated, in dst.
 func (c *core) decode(doc []byte, dst any) error {
+	s := newScratch()
+	defer s.release()
+	return c.decodeWith(&s.decoder, doc, dst)
+}
+
+func (c *core) decodeWith(d *codec.Decoder, doc []byte, dst any) error {
 	if !c.v2 {
-		return codec.Unmarshal(doc, dst)
+		return d.Unmarshal(doc, dst)
 	}
-	buf := scratch.Get().(*[]byte)
-	defer releaseScratch(buf)
-	inner, err := container.OpenV2((*buf)[:0], doc, c.maxValueBytes)
+	s := newScratch()
+	defer s.release()
+	inner, err := container.OpenV2(s.buf[:0], doc, c.maxValueBytes)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	*buf = inner
-	return codec.Unmarshal(inner, dst)
+	s.buf = inner
+	return d.Unmarshal(inner, dst)
 }
 
 // seal serialises and seals v for the storage key name.
 func (c *core) seal(now time.Time, name string, v any) (envelope.Sealed, error) {
-	buf := scratch.Get().(*[]byte)
-	defer releaseScratch(buf)
-	doc, err := c.encode((*buf)[:0], v)
+	s := newScratch()
+	defer s.release()
+	doc, err := c.encode(s.buf[:0], v)
 	if err != nil {
 		return envelope.Sealed{}, err
 	}
-	*buf = doc
+	s.buf = doc
 	return c.sealDoc(now, name, doc), nil
 }
 
@@ -96,14 +109,30 @@ func (c *core) open(r envelope.Received, dst any) (envelope.Sealed, error) {
 	if limit := c.maxSealedBytes(); r.Len() > limit {
 		return envelope.Sealed{}, fmt.Errorf("%w: the stored entry has %d bytes, the limit is %d", ErrTooLarge, r.Len(), limit)
 	}
-	buf := scratch.Get().(*[]byte)
-	defer releaseScratch(buf)
-	doc, sealed, err := c.keys.Load().box.Open((*buf)[:0], r)
+	s := newScratch()
+	defer s.release()
+	doc, sealed, err := c.keys.Load().box.Open(s.buf[:0], r)
 	if err != nil {
 		return envelope.Sealed{}, err
 	}
-	*buf = doc
-	return sealed, c.decode(doc, dst)
+	s.buf = doc
+	return sealed, c.decodeWith(&s.decoder, doc, dst)
+}
+
+// reopen is open for a copy of the in-process layer; opened is false if it did not
+// authenticate.
+func (c *core) reopen(copied envelope.Sealed, dst any) (opened bool, err error) {
+	if copied.Len() > c.maxSealedBytes() {
+		return false, nil
+	}
+	s := newScratch()
+	defer s.release()
+	doc, err := c.keys.Load().box.Reopen(s.buf[:0], copied)
+	if err != nil {
+		return false, nil
+	}
+	s.buf = doc
+	return true, c.decodeWith(&s.decoder, doc, dst)
 }
 
 // maxSealedBytes leaves room for the container around a value that does not
@@ -137,7 +166,7 @@ func (c *core) openDoc(r envelope.Received) ([]byte, envelope.Sealed, error) {
 	if limit := c.maxSealedBytes(); r.Len() > limit {
 		return nil, envelope.Sealed{}, fmt.Errorf("%w: the stored entry has %d bytes, the limit is %d", ErrTooLarge, r.Len(), limit)
 	}
-	doc, sealed, err := c.keys.Load().box.Open(make([]byte, 0, r.Len()), r)
+	doc, sealed, err := c.keys.Load().box.Open(nil, r)
 	if err != nil {
 		return nil, envelope.Sealed{}, err
 	}

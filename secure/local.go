@@ -53,8 +53,8 @@ func (c *core) lookup(name string, dst any) (hit, error) {
 	if c.l1 == nil {
 		return hitNone, nil
 	}
-	v, stale, ok := c.l1.Get(name)
-	if !ok {
+	v, stale := c.l1.Get(name)
+	if v == nil {
 		return hitNone, nil
 	}
 	switch v.kind {
@@ -65,8 +65,8 @@ func (c *core) lookup(name string, dst any) (hit, error) {
 			return hitNone, err
 		}
 	default:
-		sealed, err := c.open(v.sealed.Received(), dst)
-		if sealed.IsZero() {
+		opened, err := c.reopen(v.sealed, dst)
+		if !opened {
 			c.l1.Invalidate(name)
 			return hitNone, nil
 		}

@@ -39,8 +39,8 @@ func localOf[T any](c *core, name string) (value T, ok bool) {
 	if !c.plaintext || !c.l1Only {
 		return value, false
 	}
-	v, stale, ok := c.l1.Get(name)
-	if !ok || stale || v.kind != localObject {
+	v, stale := c.l1.Get(name)
+	if v == nil || stale || v.kind != localObject {
 		return value, false
 	}
 	value, ok = v.object.(T)

@@ -35,6 +35,9 @@ func (a aad) append(dst []byte, key string) []byte {
 	return append(dst, a.tail...)
 }
 
+// size is the length of the additional data for storage key.
+func (a aad) size(key string) int { return len(a.head) + 4 + len(key) + len(a.tail) }
+
 func appendComponent(dst []byte, s string) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(s)))
 	return append(dst, s...)

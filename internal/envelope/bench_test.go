@@ -66,7 +66,7 @@ func BenchmarkOpen(b *testing.B) {
 			}
 		})
 		b.Run(fmt.Sprintf("envelope/%d", size), func(b *testing.B) {
-			r := box.Seal(time.Now(), "users:get_user:61598716255080080f6456eb", make([]byte, size)).Received()
+			r := received(box.Seal(time.Now(), "users:get_user:61598716255080080f6456eb", make([]byte, size)))
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {

@@ -166,8 +166,9 @@ func (b *Box) Seal(now time.Time, key string, doc []byte) Sealed {
 // Open authenticates r under each key of the keyring in turn, always with the
 // same AAD, appends the document to dst and returns the extended slice and the
 // entry in sealed form. dst must not overlap the received bytes. The error is
-// ErrAuth; dst is returned as it was then, and what lies between its length and
-// its capacity is undefined.
+// ErrAuth; dst is returned as it was then. What lies between its length and its
+// capacity is undefined afterwards, and room for the additional data is part of
+// that.
 func (b *Box) Open(dst []byte, r Received) ([]byte, Sealed, error) {
 	doc, sealed, _, err := b.OpenAt(dst, r)
 	return doc, sealed, err
@@ -176,30 +177,45 @@ func (b *Box) Open(dst []byte, r Received) ([]byte, Sealed, error) {
 // OpenAt is Open and says which key opened r, by its place in the keyring: 0 is
 // the current one.
 func (b *Box) OpenAt(dst []byte, r Received) (doc []byte, sealed Sealed, place int, err error) {
-	if r.b == nil {
-		return dst, Sealed{}, 0, ErrZero
+	doc, place, err = b.open(dst, r.b, r.key)
+	if err != nil {
+		return doc, Sealed{}, 0, err
 	}
-	if b.plain {
-		return append(dst, r.b...), Sealed(r), 0, nil
+	return doc, Sealed(r), place, nil
+}
+
+// Reopen is Open for an entry that is in sealed form already.
+func (b *Box) Reopen(dst []byte, s Sealed) ([]byte, error) {
+	doc, _, err := b.open(dst, s.b, s.key)
+	return doc, err
+}
+
+func (b *Box) open(dst, entry []byte, key string) (doc []byte, place int, err error) {
+	switch {
+	case entry == nil:
+		return dst, 0, ErrZero
+	case b.plain:
+		return append(dst, entry...), 0, nil
+	case len(entry) < Overhead:
+		return dst, 0, ErrAuth
 	}
-	if len(r.b) < Overhead {
-		return dst, Sealed{}, 0, ErrAuth
-	}
-	scratch := b.scratch.Get().(*[]byte)
-	defer b.scratch.Put(scratch)
-	*scratch = b.aad.append((*scratch)[:0], r.key)
-	nonce, body := r.b[:nonceSize], r.b[nonceSize:]
+	// The additional data lies behind where the document will: elsewhere it
+	// would escape to the heap.
+	end := len(dst) + len(entry) - Overhead
+	dst = slices.Grow(dst, end-len(dst)+b.aad.size(key))
+	aad := b.aad.append(dst[end:end], key)
+	nonce, body := entry[:nonceSize], entry[nonceSize:]
 	if b.fresh {
-		nonce, body = nil, r.b
+		nonce, body = nil, entry
 	}
 	for i := range b.keys {
 		k := &b.keys[i]
-		if doc, err := k.aead.Open(dst, nonce, body, *scratch); err == nil {
+		if doc, err := k.aead.Open(dst, nonce, body, aad); err == nil {
 			k.opened.Add(1)
-			return doc, Sealed(r), i, nil
+			return doc, i, nil
 		}
 	}
-	return dst, Sealed{}, 0, ErrAuth
+	return dst, 0, ErrAuth
 }
 
 // Plain reports whether the Box seals nothing.

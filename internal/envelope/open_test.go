@@ -127,6 +127,28 @@ func refuse(t *testing.T, b *envelope.Box, key string, forged []byte, what strin
 	}
 }
 
+// An in-process copy is opened on every hit: by no other rules, and in memory that
+// the caller keeps.
+func TestReopen(t *testing.T) {
+	b := box(t, envelope.Config{}, master(t, "1"), master(t, "2"))
+	s := b.Seal(time.Now(), "k", []byte("value"))
+	buf := make([]byte, 0, 256)
+	if n := testing.AllocsPerRun(100, func() {
+		if doc, err := b.Reopen(buf, s); err != nil || string(doc) != "value" {
+			t.Fatalf("got %q, %v", doc, err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations with room in dst", n)
+	}
+	other := box(t, envelope.Config{}, master(t, "3"))
+	if doc, err := other.Reopen([]byte("prefix"), s); !errors.Is(err, envelope.ErrAuth) || string(doc) != "prefix" {
+		t.Errorf("under another key: %q, %v", doc, err)
+	}
+	if _, err := b.Reopen(nil, envelope.Sealed{}); !errors.Is(err, envelope.ErrZero) {
+		t.Errorf("no entry: %v", err)
+	}
+}
+
 func TestAnEntryOpensOnlyWhereItBelongs(t *testing.T) {
 	home := box(t, envelope.Config{Tenant: "acme"}, master(t, "1"))
 	sealed := home.Seal(time.Now(), "ns:k", []byte("value")).Bytes()
@@ -169,7 +191,7 @@ func TestKeyringOrderAndUse(t *testing.T) {
 	old, mid := box(t, envelope.Config{}, k1), box(t, envelope.Config{}, k2)
 	ring := box(t, envelope.Config{}, k3, k2, k1)
 	for i, b := range []*envelope.Box{ring, mid, old, old} {
-		doc, _, err := ring.Open(nil, b.Seal(time.Now(), "k", []byte{byte(i)}).Received())
+		doc, _, err := ring.Open(nil, received(b.Seal(time.Now(), "k", []byte{byte(i)})))
 		if err != nil || len(doc) != 1 || doc[0] != byte(i) {
 			t.Fatalf("entry %d: got %v, %v", i, doc, err)
 		}
@@ -195,7 +217,7 @@ func TestPlainBoxPassesDocumentsThrough(t *testing.T) {
 	if string(s.Bytes()) != "document" || !b.Plain() {
 		t.Errorf("got %q", s.Bytes())
 	}
-	got, again, err := b.Open([]byte("> "), s.Received())
+	got, again, err := b.Open([]byte("> "), received(s))
 	if err != nil || string(got) != "> document" || again.Key() != "k" {
 		t.Errorf("got %q, %v", got, err)
 	}

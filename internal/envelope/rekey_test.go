@@ -29,7 +29,7 @@ func rekey(t *testing.T, b *envelope.Box, current string, previous ...string) *e
 func TestRekey(t *testing.T) {
 	now := time.Now()
 	one := box(t, envelope.Config{Tenant: "acme", Compressed: true}, master(t, "1"))
-	sealed := one.Seal(now, "k", []byte("doc")).Received()
+	sealed := received(one.Seal(now, "k", []byte("doc")))
 	if _, _, err := one.Open(nil, sealed); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestRekey(t *testing.T) {
 	if use := promoted.Use(); use[0].Opened != 0 || use[1].Opened != 3 {
 		t.Errorf("counts %+v, want 0 and 3", use)
 	}
-	if _, _, err := one.Open(nil, promoted.Seal(now, "k", nil).Received()); !errors.Is(err, envelope.ErrAuth) {
+	if _, _, err := one.Open(nil, received(promoted.Seal(now, "k", nil))); !errors.Is(err, envelope.ErrAuth) {
 		t.Errorf("the promoted key seals: got %v from a Box without it", err)
 	}
 

@@ -19,10 +19,6 @@ func (s Sealed) Len() int { return len(s.b) }
 // IsZero reports whether s is no entry.
 func (s Sealed) IsZero() bool { return s.b == nil }
 
-// Received returns the entry as something to be opened again: an L1 copy is
-// held sealed and opened on every hit.
-func (s Sealed) Received() Received { return Received(s) }
-
 // Received is what a backend returned for a key, not yet authenticated. All
 // that can be done with it is to open it, and to look what it is not.
 type Received struct {
