@@ -5,7 +5,7 @@
 # make vectors  verify the embedded test vectors
 # make conformance  every backend's suite, and docs/conformance.md from it
 # make faults   every fault on every backend, and docs/faults.md from it
-# make soak     30 minutes (SOAK=2h) under faults, and docs/soak.md from them
+# make soak     long forms of tests, 30 minutes (SOAK=2h) under faults, and docs/soak.md from them
 # make interop  live tests against cachekit-rs (its cargo build takes minutes)
 
 GO ?= go
@@ -13,6 +13,7 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 10s
 BENCHTIME ?= 1s
 SOAK ?= 30m
+LONG = ^(TestSealsNeverRepeatANonce|TestNobodyIsGivenTheValueOfAnother)$$
 TESTFLAGS ?=
 
 .PHONY: test conformance tools lint fuzz bench vectors interop examples faults soak
@@ -48,6 +49,7 @@ faults: tools
 	$(GO) test -count=1 -run '^TestFaults$$' ./internal/faults -faults-page $(CURDIR)/docs/faults.md
 
 soak: tools
+	CACHEKIT_SOAK=1 $(GO) test -count=1 -timeout 0 -run "$(LONG)" ./internal/envelope ./internal/claims
 	$(GO) test -count=1 -timeout 0 -run '^TestSoak$$' ./internal/faults -soak $(SOAK) -soak-report $(CURDIR)/docs/soak.md
 
 interop: tools

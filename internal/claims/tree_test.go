@@ -71,6 +71,32 @@ func TestSecurityNamesTestsThatExist(t *testing.T) {
 	}
 }
 
+// Rule: make soak runs every test that has a long form.
+func TestLongFormsAreInTheSoak(t *testing.T) {
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	check(t, err)
+	line := regexp.MustCompile(`(?m)^LONG = .*$`).FindString(string(makefile))
+	count := 0
+	for folder, funcs := range testsOf(t) {
+		for name, fn := range funcs {
+			ast.Inspect(fn, func(n ast.Node) bool {
+				if call, ok := n.(*ast.CallExpr); ok && len(call.Args) == 1 {
+					if arg, ok := call.Args[0].(*ast.BasicLit); ok && arg.Value == `"CACHEKIT_SOAK"` {
+						count++
+						if !strings.Contains(line, name) || !strings.Contains(string(makefile), "./"+folder) {
+							t.Errorf("make soak does not run %s", path.Join(folder, name))
+						}
+					}
+				}
+				return true
+			})
+		}
+	}
+	if count != strings.Count(line, "Test") {
+		t.Errorf("%d tests have a long form, make soak names others: %s", count, line)
+	}
+}
+
 // Rule: every fuzz target has seeds.
 func TestFuzzTargetsHaveSeeds(t *testing.T) {
 	count := 0

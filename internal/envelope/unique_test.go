@@ -12,16 +12,12 @@ import (
 	"github.com/cachekit-io/cachekit-go/internal/envelope"
 )
 
-// longNonces is the variable that asks for the long form of
-// TestSealsNeverRepeatANonce: 10^7 seals by each of 64 goroutines.
-const longNonces = "CACHEKIT_SOAK"
-
 // All seals of a Box take their nonces from one start, so a bit for each distance
-// from it finds every repetition, in 80 MB for 6.4*10^8 seals.
+// from it finds every repetition, in 80 MB for the 6.4*10^8 seals of make soak.
 func TestSealsNeverRepeatANonce(t *testing.T) {
 	const goroutines = 64
 	each := 10_000
-	if os.Getenv(longNonces) != "" {
+	if os.Getenv("CACHEKIT_SOAK") != "" {
 		each = 10_000_000
 	}
 	b := box(t, envelope.Config{}, master(t, "1"))

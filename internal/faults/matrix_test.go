@@ -184,6 +184,17 @@ func TestThePageIsCurrent(t *testing.T) {
 	}
 }
 
+// Rule: the committed report of the soak is one of the present soak.
+func TestTheSoaksPageIsCurrent(t *testing.T) {
+	text, err := os.ReadFile("../../docs/soak.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(text), soakHead) {
+		t.Error("docs/soak.md is out of date; run make soak: its head is another one")
+	}
+}
+
 // Rule: a wrong value, a late call and an error of a class that the fault does
 // not explain fail the suite.
 func TestTheSuiteSees(t *testing.T) {
