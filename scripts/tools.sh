@@ -10,6 +10,7 @@ command -v memcached >/dev/null || missing="$missing memcached"
 command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$missing nginx"
 command -v javac >/dev/null || missing="$missing default-jdk-headless"
 command -v mvn >/dev/null || missing="$missing maven"
+command -v promtool >/dev/null || missing="$missing prometheus prometheus-node-exporter-"
 command -v python3 >/dev/null || missing="$missing python3 python3-venv"
 [ -n "$missing" ] || exit 0
 

@@ -4,6 +4,7 @@
 //
 //	go run ./examples/observability
 //	go run ./examples/observability -charts docs/images   # draws the scrapes
+//	go run ./examples/observability -for 1m -listen 127.0.0.1:9464   # for your own Prometheus
 package main
 
 import (
@@ -30,14 +31,15 @@ import (
 
 func main() {
 	charts := flag.String("charts", "", "write SVG charts of the run to this folder")
+	listen := flag.String("listen", "127.0.0.1:0", "the address of /metrics")
 	long := flag.Duration("for", 2*time.Second, "how long each of the five phases lasts")
 	flag.Parse()
-	if err := run(context.Background(), os.Stdout, *long, *charts); err != nil {
+	if err := run(context.Background(), os.Stdout, *long, *charts, *listen); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, out io.Writer, phase time.Duration, charts string) error {
+func run(ctx context.Context, out io.Writer, phase time.Duration, charts, listen string) error {
 	spans := new(printer)
 	traces := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
 	registry := prometheus.NewRegistry()
@@ -51,7 +53,7 @@ func run(ctx context.Context, out io.Writer, phase time.Duration, charts string)
 	defer traces.Shutdown(ctx)
 	defer meters.Shutdown(ctx)
 
-	url, stop, err := serve(registry)
+	url, stop, err := serve(registry, listen)
 	if err != nil {
 		return err
 	}
@@ -86,9 +88,9 @@ func withoutTime(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// serve answers /metrics on a free port of the loopback.
-func serve(registry *prometheus.Registry) (url string, stop func(), err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// serve answers /metrics.
+func serve(registry *prometheus.Registry, addr string) (url string, stop func(), err error) {
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return "", nil, err
 	}

@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	series   = regexp.MustCompile(`(?m)^([a-z][a-z0-9_]*)(?:\{(.*)\})? [0-9.e+-]+$`)
+	aSeries  = regexp.MustCompile(`(?m)^([a-z][a-z0-9_]*)(?:\{(.*)\})? [0-9.e+-]+$`)
 	label    = regexp.MustCompile(`([a-z_]+)="`)
 	matchers = regexp.MustCompile(`([a-z][a-z0-9_]*)\{([^}]*)\}`)
 	matcher  = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!=|=)`)
@@ -31,11 +31,11 @@ var (
 func exported(t *testing.T, charts string) (metrics map[string]map[string]bool, out string) {
 	t.Helper()
 	var buf bytes.Buffer
-	if err := run(t.Context(), &buf, 600*time.Millisecond, charts); err != nil {
+	if err := run(t.Context(), &buf, 600*time.Millisecond, charts, "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
 	metrics = map[string]map[string]bool{}
-	for _, m := range series.FindAllStringSubmatch(buf.String(), -1) {
+	for _, m := range aSeries.FindAllStringSubmatch(buf.String(), -1) {
 		if metrics[m[1]] == nil {
 			metrics[m[1]] = map[string]bool{}
 		}

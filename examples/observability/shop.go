@@ -58,7 +58,7 @@ func newShop(ctx context.Context, log *slog.Logger) (*shop, error) {
 	s := &shop{storage: &storage{Backend: memorybackend.New(nil)}}
 	options := func() *secure.Options {
 		return &secure.Options{
-			Namespace: "products", Backend: s.storage, Logger: log, L1BackfillTTL: 100 * time.Millisecond,
+			Namespace: "products", Backend: s.storage, Logger: log, L1BackfillTTL: 100 * time.Millisecond, Coherence: secure.On,
 			ReliabilityOptions: &resilient.Options{Attempts: 2, BaseDelay: time.Millisecond, OpenFor: 500 * time.Millisecond},
 		}
 	}

@@ -36,6 +36,9 @@ var numbers = []number{
 	{"cachekit.key.sealed", "{entry}", "Entries sealed by this cache under the current key.", false, func(s *secure.Stats) uint64 { return s.Seals }},
 	{"cachekit.keyring.reloads", "{reload}", "Changed keyrings that were taken over.", true, func(s *secure.Stats) uint64 { return s.KeyringReloads }},
 	{"cachekit.keyring.failures", "{reload}", "Times that the keyring could not be read again.", true, func(s *secure.Stats) uint64 { return s.KeyringFailures }},
+	{"cachekit.coherence.invalidations", "{key}", "Keys that were reported as changed.", true, func(s *secure.Stats) uint64 { return s.Coherence.Invalidations }},
+	{"cachekit.coherence.flushes", "{flush}", "Times that the in-process layer was emptied because changes may have been missed.", true, func(s *secure.Stats) uint64 { return s.Coherence.Flushes }},
+	{"cachekit.coherence.outages", "{outage}", "Times that reports of changes ceased.", true, func(s *secure.Stats) uint64 { return s.Coherence.Outages }},
 	{"cachekit.circuit.trips", "{trip}", "Times that the circuit opened.", true, func(s *secure.Stats) uint64 { return s.Reliability.Trips }},
 	{"cachekit.retries", "{attempt}", "Attempts beside the first of each call of the backend.", true, func(s *secure.Stats) uint64 { return s.Reliability.Retries }},
 	{"cachekit.backend.refused", "{call}", "Calls that an open circuit turned away.", true, func(s *secure.Stats) uint64 { return s.Reliability.Refused }},
@@ -47,13 +50,14 @@ var numbers = []number{
 // attach has the cache's Stats collected until detach is called.
 func (i *instruments) attach(stats func() secure.Stats) (detach func()) {
 	observables := make([]metric.Int64Observable, len(numbers))
-	all := make([]metric.Observable, 0, len(numbers)+2)
+	all := make([]metric.Observable, 0, len(numbers)+3)
 	for n, d := range numbers {
 		observables[n] = i.observable(d)
 		all = append(all, observables[n])
 	}
 	opened := i.observable(number{"cachekit.key.opened", "{read}", "Entries that opened under each key of the keyring.", true, nil})
 	circuit := i.observable(number{"cachekit.circuit.state", "{state}", "1 for the state that the circuit is in, 0 for the others.", false, nil})
+	coherent := i.observable(number{"cachekit.coherence.up", "{state}", "1 if changes by other processes are reported, 0 if not.", false, nil})
 	own := metric.WithAttributeSet(attribute.NewSet(i.cache))
 	registration, err := i.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		s := stats()
@@ -62,14 +66,24 @@ func (i *instruments) attach(stats func() secure.Stats) (detach func()) {
 		}
 		i.observeKeys(o, opened, s.Keys)
 		i.observeCircuit(o, circuit, s.Reliability.State)
+		if c := s.Coherence; c.Up || c.Down > 0 { // the option is on
+			o.ObserveInt64(coherent, number01(c.Up), own)
+		}
 		return nil
-	}, append(all, opened, circuit)...)
+	}, append(all, opened, circuit, coherent)...)
 	handle(err)
 	return func() {
 		if registration != nil {
 			handle(registration.Unregister())
 		}
 	}
+}
+
+func number01(is bool) int64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func (i *instruments) observable(d number) (o metric.Int64Observable) {
@@ -100,10 +114,6 @@ func (i *instruments) observeCircuit(o metric.Observer, circuit metric.Int64Obse
 		return
 	}
 	for _, state := range []resilient.State{resilient.Closed, resilient.HalfOpen, resilient.Open} {
-		value := int64(0)
-		if state == now {
-			value = 1
-		}
-		o.ObserveInt64(circuit, value, metric.WithAttributes(i.cache, attribute.String("cachekit.circuit.state", state.String())))
+		o.ObserveInt64(circuit, number01(state == now), metric.WithAttributes(i.cache, attribute.String("cachekit.circuit.state", state.String())))
 	}
 }
