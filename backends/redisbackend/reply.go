@@ -3,6 +3,7 @@ package redisbackend
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -20,7 +21,13 @@ type reply struct {
 	// want is the number of elements of an array, or -1 for one bare value.
 	want int
 
+	// take, if set, is given each value (nil for a missing one) with its place,
+	// instead of values. Its slice is used again for the next.
+	take func(i int, value []byte)
+
 	values [][]byte // nil for a missing value
+	taken  int
+	buffer []byte // of take
 	line   []byte
 	size   int // of the bulk string that comes next, -1 if none does
 	err    error
@@ -72,10 +79,12 @@ func (r *reply) element(text string) error {
 		return r.add(nil)
 	case '*':
 		n, err := strconv.Atoi(text[1:])
-		if err != nil || r.want < 0 || n != r.want || len(r.values) > 0 {
+		if err != nil || r.want < 0 || n != r.want || r.taken > 0 {
 			return errReply
 		}
-		r.values = make([][]byte, 0, n)
+		if r.take == nil {
+			r.values = make([][]byte, 0, n)
+		}
 		return nil
 	case '$':
 		n, err := strconv.Atoi(text[1:])
@@ -94,7 +103,7 @@ func (r *reply) element(text string) error {
 }
 
 func (r *reply) refusal(text string) error {
-	if len(r.values) > 0 {
+	if r.taken > 0 {
 		return errReply
 	}
 	r.err = answerError(text)
@@ -102,8 +111,12 @@ func (r *reply) refusal(text string) error {
 }
 
 func (r *reply) add(value []byte) error {
-	if len(r.values) >= max(r.want, 1) {
+	if r.taken >= max(r.want, 1) {
 		return errReply
+	}
+	if r.taken++; r.take != nil {
+		r.take(r.taken-1, value)
+		return nil
 	}
 	r.values = append(r.values, value)
 	return nil
@@ -114,7 +127,7 @@ func (r *reply) ReadFrom(src io.Reader) (int64, error) {
 	if r.size < 0 {
 		return 0, errReply
 	}
-	value := make([]byte, r.size+2)
+	value := r.room(r.size + 2)
 	r.size = -1
 	n, err := io.ReadFull(src, value)
 	if err != nil {
@@ -124,6 +137,15 @@ func (r *reply) ReadFrom(src io.Reader) (int64, error) {
 		return int64(n), errReply
 	}
 	return int64(n), r.add(value[: n-2 : n-2])
+}
+
+// room returns a slice of n bytes.
+func (r *reply) room(n int) []byte {
+	if r.take == nil {
+		return make([]byte, n)
+	}
+	r.buffer = slices.Grow(r.buffer[:0], n)
+	return r.buffer[:n]
 }
 
 // answerError is an error reply in the form that go-redis gives it.

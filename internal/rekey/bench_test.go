@@ -1,12 +1,16 @@
 package rekey_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,80 +20,127 @@ import (
 	"github.com/cachekit-io/cachekit-go/internal/rekey"
 	"github.com/cachekit-io/cachekit-go/internal/store"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
+	"github.com/cachekit-io/cachekit-go/keys"
 )
 
 // BenchmarkRedis re-seals entries of 1 KiB on a local Redis, beside a bare
-// pipeline that reads and rewrites the same entries. REKEY_ENTRIES sets their
-// number; the figures in docs/keytool.md are of 1,000,000.
+// pipeline that reads and rewrites the same entries, in turns. REKEY_ENTRIES
+// sets their number; the figures in docs/keytool.md are of 1,000,000.
 func BenchmarkRedis(b *testing.B) {
-	n := 20_000
+	f := newBench(b)
+	runs := []struct {
+		name string
+		run  func()
+		cost []cost
+	}{
+		{name: "bare", run: func() { rewrite(b, f.client) }},
+		{name: "rekey", run: func() { f.walk(b, false) }},
+		{name: "verified", run: func() { f.walk(b, true) }},
+	}
+	for b.Loop() {
+		for i := range runs {
+			f.fill(b)
+			runtime.GC()
+			runs[i].cost = append(runs[i].cost, f.measure(runs[i].run))
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	bare := median(runs[0].cost)
+	for _, r := range runs {
+		m := median(r.cost)
+		b.ReportMetric(m.wall/float64(f.n), r.name+"-ns/entry")
+		b.ReportMetric(m.cpu/float64(f.n), r.name+"-cpu-ns/entry")
+		b.ReportMetric(m.wall/bare.wall, r.name+"-ratio")
+	}
+	b.ReportMetric(f.peak, "MiB-heap-peak")
+}
+
+type bench struct {
+	n          int
+	client     *redis.Client
+	backend    *redisbackend.Backend
+	old, fresh keys.MasterKey
+	doc        []byte
+	peak       float64
+}
+
+func newBench(b *testing.B) *bench {
+	f := &bench{n: 20_000, old: masterKey(b, "a"), fresh: masterKey(b, "b"), doc: make([]byte, 1024)}
 	if text := os.Getenv("REKEY_ENTRIES"); text != "" {
 		var err error
-		if n, err = strconv.Atoi(text); err != nil {
+		if f.n, err = strconv.Atoi(text); err != nil {
 			b.Fatal(err)
 		}
 	}
+	rand.Read(f.doc)
 	server := testenv.Redis(b, nil)
 	opts, err := redis.ParseURL(server.URL())
 	if err != nil {
 		b.Fatal(err)
 	}
-	client := redis.NewClient(opts)
-	defer client.Close()
-	backend, err := redisbackend.Open(b.Context(), server.URL(), nil)
-	if err != nil {
+	f.client = redis.NewClient(opts)
+	b.Cleanup(func() { f.client.Close() })
+	if f.backend, err = redisbackend.Open(b.Context(), server.URL(), nil); err != nil {
 		b.Fatal(err)
 	}
-	defer backend.Close()
-	old, fresh := masterKey(b, "a"), masterKey(b, "b")
-	from := box(b, "default", old)
-	doc := make([]byte, 1024)
-	rand.Read(doc)
-	fill := func(b *testing.B) {
-		pipe := client.Pipeline()
-		for i := range n {
-			key := fmt.Sprint("bench:", i)
-			pipe.Set(b.Context(), key, from.Seal(time.Now(), key, doc).Bytes(), time.Hour)
-			if i%1000 == 999 || i == n-1 {
-				if _, err := pipe.Exec(b.Context()); err != nil {
-					b.Fatal(err)
-				}
+	b.Cleanup(func() { f.backend.Close() })
+	return f
+}
+
+func (f *bench) fill(b *testing.B) {
+	from := box(b, "default", f.old)
+	pipe := f.client.Pipeline()
+	for i := range f.n {
+		key := fmt.Sprint("bench:", i)
+		pipe.Set(b.Context(), key, from.Seal(time.Now(), key, f.doc).Bytes(), time.Hour)
+		if i%1000 == 999 || i == f.n-1 {
+			if _, err := pipe.Exec(b.Context()); err != nil {
+				b.Fatal(err)
 			}
 		}
 	}
-	perEntry := func(b *testing.B) {
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/entry")
-	}
-	b.Run("bare-pipeline", func(b *testing.B) {
-		for range b.N {
-			b.StopTimer()
-			fill(b)
-			b.StartTimer()
-			rewrite(b, client)
-		}
-		perEntry(b)
-	})
-	for name, verify := range map[string]bool{"rekey": false, "rekey-verify": true} {
-		b.Run(name, func(b *testing.B) {
-			for range b.N {
-				b.StopTimer()
-				fill(b)
-				runtime.GC()
-				b.StartTimer()
-				r, err := rekey.Walk(b.Context(), rekey.Config{
-					Store: store.New(backend), Ring: ring(b, fresh, old), Reseal: true, Verify: verify,
-					Tenant: func(string) (string, bool) { return "default", true },
-				})
-				if err != nil || int(r.Resealed) < n {
-					b.Fatalf("%+v, %v", r, err)
-				}
-			}
+}
+
+func (f *bench) walk(b *testing.B, verify bool) {
+	r, err := rekey.Walk(b.Context(), rekey.Config{
+		Store: store.New(f.backend), Ring: ring(b, f.fresh, f.old), Reseal: true, Verify: verify,
+		Tenant: func(string) (string, bool) { return "default", true },
+		Progress: func(rekey.Report) {
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
-			b.ReportMetric(float64(m.Sys)/(1<<20), "MiB-sys")
-			perEntry(b)
-		})
+			f.peak = max(f.peak, float64(m.HeapInuse)/(1<<20))
+		},
+	})
+	if err != nil || int(r.Resealed) < f.n {
+		b.Fatalf("%+v, %v", r, err)
 	}
+}
+
+// cost is what a run took, in nanoseconds: by the clock, and of the processor
+// in this process and the server.
+type cost struct{ wall, cpu float64 }
+
+func (f *bench) measure(run func()) cost {
+	start, cpu := time.Now(), f.cpu()
+	run()
+	return cost{float64(time.Since(start)), f.cpu() - cpu}
+}
+
+func (f *bench) cpu() (ns float64) {
+	var own syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &own)
+	for line := range strings.SplitSeq(f.client.Info(context.Background(), "cpu").Val(), "\r\n") {
+		if name, value, _ := strings.Cut(line, ":"); name == "used_cpu_sys" || name == "used_cpu_user" {
+			seconds, _ := strconv.ParseFloat(value, 64)
+			ns += seconds * 1e9
+		}
+	}
+	return ns + float64(own.Utime.Nano()+own.Stime.Nano())
+}
+
+func median(costs []cost) cost {
+	s := slices.SortedFunc(slices.Values(costs), func(x, y cost) int { return cmp.Compare(x.wall, y.wall) })
+	return s[len(s)/2]
 }
 
 // rewrite reads and writes every key as a program would that has go-redis and
