@@ -139,9 +139,15 @@ func TestSwapManyOfNothingThatIsStored(t *testing.T) {
 	s := testenv.Redis(t, nil)
 	b, _ := swapper(t, usable(s.Addr()))
 	items := pairs(3)
-	swaps(t, b, items, map[int]string{0: "", 1: "", 2: ""})
-	fillPairs(t, b, items)
-	swaps(t, b, items, nil)
+	for i, r := range b.SwapMany(t.Context(), items) {
+		if r.Swapped || r.Err != nil {
+			t.Errorf("result %d = %+v", i, r)
+		}
+	}
+	set(t, b, "k", "v")
+	if got := s.Do("GET", "k"); got != "v" {
+		t.Errorf("Set after SwapMany stored %v", got)
+	}
 }
 
 // Rule: whatever part of a transaction a user may not run, nothing is written
