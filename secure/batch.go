@@ -17,6 +17,7 @@ type batch struct {
 	op          string
 	keys, names []string
 	failed      map[string]error
+	stale       []int // those that the backend served past their fresh window
 }
 
 // size is how many keys there are, those that cannot be stored included.
@@ -54,19 +55,21 @@ func (c *Cache) batchOf(ctx context.Context, op string, n int, keys iter.Seq[str
 // GetMany returns the values of keys, those that there are, in one round trip
 // where the backend can batch. If some keys failed, the error is a *BatchError
 // that has the error of each, and the map has all the others. An empty slice of
-// keys does no I/O.
+// keys does no I/O. An entry that is stale is served and not loaded anew, as by
+// Get: there is nothing to load it with.
 func (v View[T]) GetMany(ctx context.Context, keys []string) (map[string]T, error) {
 	out := make(map[string]T, len(keys))
 	b := v.cache.batchOf(ctx, "get many", len(keys), slices.Values(keys))
 	ctx, o := v.cache.core.begin(ctx, b.op, "", b.size())
-	getMany(ctx, v.cache.core, b, out)
+	getMany(ctx, v.cache.core, b, out, v.cache.core.l1 != nil)
 	o.many(len(out), b.failed)
 	return out, newBatchError("get many", b.failed)
 }
 
 // getMany fills out and returns the indexes into b of the keys that have no
-// value, known-absent ones left out.
-func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T) (missing []int) {
+// value, known-absent ones left out. withAge asks for the age of entries, also
+// where that takes the backend another kind of call.
+func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T, withAge bool) (missing []int) {
 	ask := askFor(ctx, c, b, out)
 	if c.store == nil || len(ask) == 0 {
 		return ask
@@ -79,7 +82,7 @@ func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T) (m
 		}
 	}
 	values := make([]T, len(ask)) // one allocation for all
-	for j, r := range c.store.GetMany(ctx, names, c.l1 != nil) {
+	for j, r := range c.store.GetMany(ctx, names, withAge) {
 		key := b.keys[ask[j]]
 		switch {
 		case r.Err != nil:
@@ -93,6 +96,9 @@ func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T) (m
 				continue
 			}
 			out[key] = values[j]
+			if r.Fetched.Stale {
+				b.stale = append(b.stale, ask[j])
+			}
 		}
 	}
 	return missing

@@ -15,8 +15,10 @@ import (
 // process is loading, and stored. A key that load's map does not have is
 // ErrAbsent, which is remembered for Options.NegativeTTL.
 //
-// The load runs apart from its callers, as with GetOrLoad. Entries that are
-// stale are served as they are. If some keys failed, the error is a *BatchError
+// The load runs apart from its callers, as with GetOrLoad. Entries that are stale in
+// the process are served as they are. One that the backend serves stale
+// (CachekitIO) is served too and loaded anew in the background, as by GetOrLoad:
+// load is called for its key alone, by one process of all. If some keys failed, the error is a *BatchError
 // that has the error of each, and the map has all the others; an error of load
 // fails the keys that it was called for.
 func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]T, error)) (map[string]T, error) {
@@ -29,7 +31,15 @@ func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx
 		fills[name] = c.startFill(name, c.ttl)
 		defer fills[name].release()
 	}
-	missing := append(getMany(ctx, c, b, out), b.loadable(ctx, c, fills)...)
+	missing := append(getMany(ctx, c, b, out, true), b.loadable(ctx, c, fills)...)
+	for _, i := range b.stale {
+		if c.serveStale {
+			c.revalidate(ctx, b.names[i], c.ttl, alone(b.keys[i], load))
+			continue
+		}
+		delete(out, b.keys[i])
+		missing = append(missing, i)
+	}
 	names, byName := make([]string, len(missing)), make(map[string]string, len(missing))
 	for j, i := range missing {
 		names[j] = b.names[i]
@@ -75,6 +85,21 @@ func (b *batch) loadable(ctx context.Context, c *core, fills map[string]*filling
 		indexes = append(indexes, i)
 	}
 	return indexes
+}
+
+// alone calls the caller's loader for one key.
+func alone[T any](key string, load func(context.Context, []string) (map[string]T, error)) produce {
+	return func(ctx context.Context) (any, error) {
+		values, err := load(ctx, []string{key})
+		if err != nil {
+			return nil, err
+		}
+		value, ok := values[key]
+		if !ok {
+			return nil, ErrAbsent
+		}
+		return value, nil
+	}
 }
 
 // loadNamed calls the caller's loader, which knows keys, for storage keys.
