@@ -277,6 +277,36 @@ func TestOneRefreshInTheFleet(t *testing.T) {
 	})
 }
 
+// How often a load runs in a fleet of eight depends on how long it takes: the
+// lock is not prolonged. Batches take none.
+func TestLongLoadsInTheFleet(t *testing.T) {
+	for took, want := range map[time.Duration]int32{4 * time.Second: 1, 9 * time.Second: 2, 20 * time.Second: 8} {
+		synctest.Test(t, func(t *testing.T) {
+			l := &locking{fake: newFake(), until: map[string]time.Time{}}
+			var one, many atomic.Int32
+			for range 8 {
+				c := open(t, l.fake, func(o *secure.Options) { o.Backend = l })
+				defer c.Close()
+				v := secure.For[string](c)
+				go v.GetOrLoad(t.Context(), "k", func(context.Context) (string, error) {
+					one.Add(1)
+					time.Sleep(took)
+					return "v", nil
+				})
+				go v.GetOrLoadMany(t.Context(), []string{"a", "b"}, func(context.Context, []string) (map[string]string, error) {
+					many.Add(1)
+					time.Sleep(took)
+					return map[string]string{"a": "v", "b": "v"}, nil
+				})
+			}
+			time.Sleep(time.Minute)
+			if one.Load() != want || many.Load() != 8 {
+				t.Errorf("a load of %v ran %d times, want %d; one of a batch %d times, want 8", took, one.Load(), want, many.Load())
+			}
+		})
+	}
+}
+
 // Options.FillLock: what cannot be is refused, and Off takes no lock.
 func TestFillLockOption(t *testing.T) {
 	clean(t)

@@ -20,7 +20,8 @@ import (
 // (CachekitIO) is served too and loaded anew in the background, as by GetOrLoad:
 // load is called for its key alone, by one process of all. If some keys failed, the error is a *BatchError
 // that has the error of each, and the map has all the others; an error of load
-// fails the keys that it was called for.
+// fails the keys that it was called for. No locks are taken: processes that miss
+// the same keys at once each load them.
 func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]T, error)) (map[string]T, error) {
 	c := v.cache.core
 	out := make(map[string]T, len(keys))

@@ -121,9 +121,11 @@ type Options struct {
 	// where the backend has locks, so that of all processes one loads: On unless
 	// it is Off. Others wait for its value, for 10 s at most, and load then
 	// themselves; a background refresh leaves it to the one at once. The lock ends
-	// after 5 s, also if its owner died: a load that takes longer may run in
-	// several processes. The locks are those of
-	// the sister SDKs ("<key>:lock"); GetOrLoadMany takes none.
+	// after 5 s and is not prolonged, so that a process that died delays others for
+	// no longer: a load that takes up to 5 s runs once in the fleet, one of up to
+	// 10 s twice, a longer one in each process that waits for it. The locks are
+	// those of the sister SDKs ("<key>:lock"). GetOrLoadMany takes none: one round
+	// trip a key would cost more than a batch saves.
 	FillLock Switch
 	// Reliability overrides the profile: whether the backend, whichever it is, is
 	// wrapped in package resilient (retries, circuit breaker, bound on concurrent
