@@ -154,8 +154,8 @@ func TestLocksThatNobodyGivesBack(t *testing.T) {
 		if took := time.Since(start); err != nil || got != "v" || took < 10*time.Second || took > 10200*time.Millisecond {
 			t.Errorf("%q, %v after %v, want the value after 10s", got, err, took)
 		}
-		if l.tries > 120 || len(l.until) != 1 {
-			t.Errorf("%d tries in 10 s; the owner's lock is there: %t", l.tries, len(l.until) == 1)
+		if tries, held := l.seen(); tries > 120 || held != 1 {
+			t.Errorf("%d tries in 10 s; the owner's lock is there: %t", tries, held == 1)
 		}
 	})
 }
@@ -216,6 +216,13 @@ func (l *locking) Lock(_ context.Context, key string, lease time.Duration) (stri
 	return "token", nil
 }
 
+// seen is how often the lock was tried, and how many are held.
+func (l *locking) seen() (tries, held int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tries, len(l.until)
+}
+
 func (l *locking) Unlock(_ context.Context, key, _ string) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -261,8 +268,8 @@ func TestOneRefreshInTheFleet(t *testing.T) {
 			time.Sleep(10 * time.Millisecond) // copies made by reads are stale by then
 			synctest.Wait()
 		}
-		if loads.Load() != 1 || l.tries < 9 {
-			t.Errorf("%d loads and %d tries of the lock, want 1 load, and every cache's try", loads.Load(), l.tries)
+		if tries, _ := l.seen(); loads.Load() != 1 || tries < 9 {
+			t.Errorf("%d loads and %d tries of the lock, want 1 load, and every cache's try", loads.Load(), tries)
 		}
 		time.Sleep(time.Minute)
 		for _, c := range fleet {
@@ -313,12 +320,13 @@ func TestFillLockOption(t *testing.T) {
 	l := &locking{fake: newFake(), until: map[string]time.Time{}}
 	load := func(context.Context) (string, error) { return "v", nil }
 	for _, sw := range []secure.Switch{0, secure.On, secure.Off} {
-		before := l.tries
+		before, _ := l.seen()
 		c := open(t, l.fake, func(o *secure.Options) { o.Backend, o.FillLock = l, sw })
 		if _, err := secure.For[string](c).GetOrLoad(t.Context(), fmt.Sprint("k", sw), load); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := l.tries > before, sw != secure.Off; got != want {
+		after, _ := l.seen()
+		if got, want := after > before, sw != secure.Off; got != want {
 			t.Errorf("switch %d: a lock was taken: %t, want %t", sw, got, want)
 		}
 	}

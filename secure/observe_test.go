@@ -271,14 +271,15 @@ func TestStatsThroughExpvar(t *testing.T) {
 	if err := c.Set(t.Context(), "k", alice); err != nil {
 		t.Fatal(err)
 	}
-	expvar.Publish("cache", expvar.Func(func() any { return c.Stats() }))
+	name := fmt.Sprint("cache ", time.Now().UnixNano()) // also with -count
+	expvar.Publish(name, expvar.Func(func() any { return c.Stats() }))
 	var got struct {
 		Sets, Seals uint64
 		L1          struct{ Entries int }
 		Reliability struct{ State string }
 		Keys        []struct{ Fingerprint string }
 	}
-	text := expvar.Get("cache").String()
+	text := expvar.Get(name).String()
 	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
