@@ -237,7 +237,7 @@ var errSuperseded = errors.New("secure: the entry has changed meanwhile")
 
 func (c *core) write(ctx context.Context, sealed envelope.Sealed, ttl time.Duration, base envelope.Sealed) error {
 	if base.IsZero() {
-		return c.store.Put(ctx, sealed, ttl)
+		return c.store.Put(c.coherence.writing(ctx, sealed.Key()), sealed, ttl)
 	}
 	replaced, err := c.store.Replace(ctx, base, sealed, ttl)
 	if err == nil && !replaced {
@@ -276,7 +276,7 @@ func (c *core) delete(ctx context.Context, name string) (bool, error) {
 	}
 	ticket := c.l1.Begin(name)
 	defer c.l1.Abort(ticket, name)
-	return c.store.Delete(ctx, name)
+	return c.store.Delete(c.coherence.writing(ctx, name), name)
 }
 
 func (c *core) exists(ctx context.Context, name string) (bool, error) {

@@ -1,10 +1,14 @@
 package secure
 
 import (
+	"context"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cachekit-io/cachekit-go/backends"
 )
 
 // maxWatches is how many namespaces a cache watches one by one; with more it
@@ -21,7 +25,7 @@ type coherence struct {
 	mu      sync.Mutex
 	stops   map[string]func() // by prefix
 	ended   bool
-	watched atomic.Pointer[map[string]bool] // prefixes that are up; never changed in place
+	watched atomic.Pointer[map[string]*watcher] // those that are up, by prefix; never changed in place
 
 	invalidations, flushes, outages atomic.Uint64
 
@@ -37,7 +41,7 @@ type CoherenceStats struct {
 	// Up is true if changes by others are reported, for every namespace that is
 	// in use. While it is false, nothing is copied to the in-process layer.
 	Up bool
-	// Invalidations are keys that were reported as changed, those that this cache
+	// Invalidations are keys that were reported as changed, some that this cache
 	// wrote itself included; Flushes how often the layer was emptied because
 	// changes may have been missed, Outages how often reports ceased.
 	Invalidations, Flushes, Outages uint64
@@ -47,19 +51,37 @@ type CoherenceStats struct {
 
 func newCoherence(c *core) *coherence {
 	h := &coherence{core: c, stops: map[string]func(){}}
-	h.watched.Store(&map[string]bool{})
+	h.watched.Store(&map[string]*watcher{})
 	return h
 }
 
 // admits reports whether a copy of name may be made. The layer asks with a lock
 // held under which Flush and Void move the generation too.
-func (h *coherence) admits(name string) bool {
+func (h *coherence) admits(name string) bool { return h.watcher(name) != nil }
+
+// watcher returns what is told of changes of name, or nil.
+func (h *coherence) watcher(name string) *watcher {
 	up := *h.watched.Load()
-	if up[""] {
-		return true
+	if w := up[""]; w != nil {
+		return w
 	}
 	namespace, _, ok := strings.Cut(name, ":")
-	return ok && up[namespace+":"]
+	if !ok {
+		return nil
+	}
+	return up[namespace+":"]
+}
+
+// writing returns the context of a write of name, of which the layer knows by
+// Begin: it need not be reported back.
+func (h *coherence) writing(ctx context.Context, name string) context.Context {
+	if h == nil {
+		return ctx
+	}
+	if w := h.watcher(name); w != nil {
+		return backends.WrittenBy(ctx, w)
+	}
+	return ctx
 }
 
 // watch starts to watch the keys that begin with prefix, unless they are watched
@@ -117,18 +139,15 @@ func (h *coherence) stats() CoherenceStats {
 }
 
 // set changes what is watched.
-func (h *coherence) set(prefix string, up bool) {
-	h.state.Lock()
-	defer h.state.Unlock()
-	next := make(map[string]bool)
-	for p := range *h.watched.Load() {
-		next[p] = true
-	}
-	delete(next, prefix)
+func (w *watcher) set(up bool) {
+	w.h.state.Lock()
+	defer w.h.state.Unlock()
+	next := maps.Clone(*w.h.watched.Load())
+	delete(next, w.prefix)
 	if up {
-		next[prefix] = true
+		next[w.prefix] = w
 	}
-	h.watched.Store(&next)
+	w.h.watched.Store(&next)
 }
 
 // count moves the number of watches that are down, and how long there has been
@@ -156,7 +175,7 @@ type watcher struct {
 func (w *watcher) Up() {
 	w.h.core.l1.Void()
 	w.h.core.flights.ForgetAll()
-	w.h.set(w.prefix, true)
+	w.set(true)
 	w.count(-1)
 	w.h.core.log.Info("cachekit: changes by other processes are reported")
 }
@@ -164,7 +183,7 @@ func (w *watcher) Up() {
 // Down implements [backends.WatchHandler]. What a fill stores after the flush has
 // been admitted before it, and then it has a ticket that the flush made void.
 func (w *watcher) Down() {
-	w.h.set(w.prefix, false)
+	w.set(false)
 	w.h.core.l1.Flush()
 	w.h.core.flights.ForgetAll()
 	w.h.outages.Add(1)

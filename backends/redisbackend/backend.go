@@ -48,7 +48,8 @@ type Backend struct {
 	nodes    *adoption    // nil unless a Cluster client was passed in
 
 	tracking sync.Mutex
-	tracker  *tracker // nil unless something is watched
+	tracker  *tracker                         // nil unless something is watched
+	routes   atomic.Pointer[map[string]*link] // of the tracker, by address; nil without one
 }
 
 var (
@@ -98,6 +99,9 @@ func (b *Backend) Set(ctx context.Context, key string, value []byte, ttl time.Du
 	if err := b.checkItem("set", key, value, ttl); err != nil {
 		return err
 	}
+	if _, done, err := b.linked(ctx, "set", key, value, ttl); done {
+		return err
+	}
 	value = b.hold(ctx, value)
 	_, err := write(ctx, b, "set", []string{key}, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, b.process(ctx, setCommand(ctx, key, value, ttl))
@@ -145,6 +149,12 @@ func milliseconds(ttl time.Duration) int64 {
 // Delete implements [backends.Backend]. The memory is freed in the background
 // (UNLINK).
 func (b *Backend) Delete(ctx context.Context, key string) (bool, error) {
+	if err := backends.CheckKey(key); err != nil {
+		return false, err
+	}
+	if n, done, err := b.linked(ctx, "delete", key, nil, 0); done {
+		return n > 0, err
+	}
 	return b.change(ctx, "delete", key, "unlink", key)
 }
 

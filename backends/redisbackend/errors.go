@@ -78,7 +78,7 @@ func fail(ctx context.Context, op string, err error) error {
 	switch {
 	case errors.Is(err, redis.Nil):
 		return backends.ErrNotFound
-	case errors.Is(err, backends.ErrNotFound), errors.Is(err, backends.ErrLocked), errors.As(err, &known):
+	case errors.Is(err, backends.ErrNotFound), errors.Is(err, backends.ErrLocked), errors.Is(err, backends.ErrClosed), errors.As(err, &known):
 		return err
 	}
 	if ended := contextError(ctx, err); ended != nil {

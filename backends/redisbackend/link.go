@@ -1,7 +1,6 @@
 package redisbackend
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -9,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,6 +30,8 @@ var (
 	errNoMaster = errors.New("the server is no master")
 	errLate     = errors.New("the server does not answer in time")
 	errOverlap  = errors.New("the prefixes that are watched have changed")
+	errMoved    = errors.New("another server is the master now")
+	errGivenUp  = errors.New("a write was given up that the server had not answered")
 )
 
 // link is the connection to one server, made again whenever it breaks.
@@ -39,6 +41,9 @@ type link struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	woken  chan struct{}
+
+	lane atomic.Pointer[session] // what takes writes, if anything does
+	rest atomic.Int64            // Unix time in ns until which nothing does
 
 	// with the tracker locked
 	live    bool     // it stands
@@ -98,7 +103,8 @@ func (l *link) set(change func()) {
 // reason is why a session ended, without anything that the server said but its
 // code.
 func reason(err error) string {
-	if err == errNoMaster || err == errLate || err == errOverlap {
+	switch err {
+	case errNoMaster, errLate, errOverlap, errMoved, errGivenUp:
 		return err.Error()
 	}
 	_, cause := classify(err)
@@ -111,23 +117,19 @@ func (l *link) session() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(l.ctx)
-	closed := make(chan struct{})
-	context.AfterFunc(ctx, func() { _ = nc.Close(); close(closed) })
-	s := &session{link: l, conn: nc, r: bufio.NewReaderSize(nc, 16<<10), end: cancel}
+	s := newSession(l, nc)
+	stop := context.AfterFunc(l.ctx, func() { s.end(l.ctx.Err()) })
+	defer stop()
 	var writer sync.WaitGroup
 	err = s.open()
 	if err == nil {
-		writer.Go(func() { s.write(ctx) })
+		writer.Go(s.write)
 		err = s.read()
 	}
-	cancel(err)
-	<-closed
+	l.lane.CompareAndSwap(s, nil)
+	s.end(err)
 	writer.Wait()
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
-	return err
+	return s.cause
 }
 
 // dial does not wait for a dialler that ignores its context.
@@ -179,139 +181,4 @@ func (l *link) hello() ([]string, error) {
 		args = append(args, "auth", user, password)
 	}
 	return args, nil
-}
-
-// session is a connection in use.
-type session struct {
-	link *link
-	conn net.Conn
-	r    *bufio.Reader
-	end  context.CancelCauseFunc
-	keys []string
-
-	mu        sync.Mutex
-	waiting   []request // sent and not answered, in order
-	requested []string  // prefixes
-}
-
-// request is what a reply answers: the question whether the server is well, or
-// (with prefixes) an order to report.
-type request struct {
-	at       time.Time
-	prefixes []string
-}
-
-// open makes the connection report what is wanted.
-func (s *session) open() error {
-	if err := s.conn.SetDeadline(time.Now().Add(s.link.t.b.timeout)); err != nil {
-		return err
-	}
-	args, err := s.link.hello()
-	if err != nil {
-		return err
-	}
-	if err := s.send(request{}, args); err != nil {
-		return err
-	}
-	if err := s.next(); err != nil {
-		return err
-	}
-	if err := s.track(s.link.t.wanted()); err != nil {
-		return err
-	}
-	if err := s.next(); err != nil {
-		return err
-	}
-	return s.conn.SetDeadline(time.Time{})
-}
-
-// write asks for signs of life and for what is newly wanted until ctx ends.
-func (s *session) write(ctx context.Context) {
-	tick := time.NewTicker(askEvery)
-	defer tick.Stop()
-	for {
-		var err error
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			err = s.ask(now)
-		case <-s.link.woken:
-			err = s.extend()
-		}
-		if err != nil {
-			s.end(err)
-			return
-		}
-	}
-}
-
-// ask sends HELLO, whose answer tells the server's role too, unless the last
-// answer is still due.
-func (s *session) ask(now time.Time) error {
-	s.mu.Lock()
-	due := len(s.waiting) > 0
-	late := due && now.Sub(s.waiting[0].at) > answerWithin-askEvery/2
-	s.mu.Unlock()
-	if late {
-		return errLate
-	}
-	if due {
-		return nil
-	}
-	return s.send(request{}, []string{"hello", "3"})
-}
-
-// extend has the server report prefixes that it does not yet. A session whose
-// prefixes overlap new ones has to be replaced.
-func (s *session) extend() error {
-	s.mu.Lock()
-	had := s.requested
-	s.mu.Unlock()
-	var missing []string
-	for _, p := range s.link.t.wanted() {
-		if slices.ContainsFunc(had, func(q string) bool { return q != p && strings.HasPrefix(q, p) }) {
-			return errOverlap
-		}
-		if !slices.ContainsFunc(had, func(q string) bool { return strings.HasPrefix(p, q) }) {
-			missing = append(missing, p)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	return s.track(missing)
-}
-
-func (s *session) track(prefixes []string) error {
-	args := []string{"client", "tracking", "on", "bcast"}
-	for _, p := range prefixes {
-		args = append(args, "prefix", p)
-	}
-	return s.send(request{prefixes: prefixes}, args)
-}
-
-func (s *session) send(r request, args []string) error {
-	r.at = time.Now()
-	s.mu.Lock()
-	s.waiting = append(s.waiting, r)
-	s.requested = append(s.requested, r.prefixes...)
-	s.mu.Unlock()
-	if err := s.conn.SetWriteDeadline(r.at.Add(answerWithin)); err != nil {
-		return err
-	}
-	_, err := s.conn.Write(command(args))
-	return err
-}
-
-// answered takes the oldest request off the list.
-func (s *session) answered() (request, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.waiting) == 0 {
-		return request{}, false
-	}
-	r := s.waiting[0]
-	s.waiting = s.waiting[1:]
-	return r, true
 }

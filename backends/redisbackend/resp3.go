@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/cachekit-io/cachekit-go/backends"
 )
@@ -19,13 +20,11 @@ const (
 
 // command is a request in RESP, an array of bulk strings.
 func command(args []string) []byte {
-	b := append([]byte{'*'}, strconv.Itoa(len(args))...)
+	b := append(strconv.AppendInt([]byte{'*'}, int64(len(args)), 10), "\r\n"...)
 	for _, a := range args {
-		b = append(b, "\r\n$"...)
-		b = strconv.AppendInt(b, int64(len(a)), 10)
-		b = append(append(b, "\r\n"...), a...)
+		b = bulk(b, a)
 	}
-	return append(b, "\r\n"...)
+	return b
 }
 
 // refusal is an error that the server answered with.
@@ -63,18 +62,44 @@ func (s *session) next() error {
 	switch {
 	case !ok:
 		return errReply
+	case r.write != nil:
+		return s.outcome(r.write, kind, line)
 	case kind == '-':
 		return refusal(line)
-	case r.prefixes == nil:
+	case r.kind == requestHello:
 		return s.checkRole(kind, n)
 	case kind != '+':
 		return errReply
+	case r.kind == requestTrack:
+		s.link.set(func() {
+			s.link.live = true
+			s.link.covered = append(s.link.covered, r.prefixes...)
+			s.link.lane.Store(s)
+		})
 	}
-	s.link.set(func() {
-		s.link.live = true
-		s.link.covered = append(s.link.covered, r.prefixes...)
-	})
 	return nil
+}
+
+// outcome hands the answer to a write over, whose caller may be gone the next
+// moment. Others are told of the change too.
+func (s *session) outcome(w *linkWrite, kind byte, line []byte) error {
+	switch kind {
+	case '-':
+		answer := refusal(line)
+		w.finish(0, answer)
+		if strings.HasPrefix(string(answer), "READONLY ") {
+			return errNoMaster
+		}
+		return nil
+	case '+', ':':
+		n, _ := strconv.ParseInt(string(line), 10, 64)
+		key, by := w.key, w.by
+		w.finish(n, nil)
+		s.link.t.wrote(key, by)
+		return nil
+	}
+	w.finish(0, errLost)
+	return errReply
 }
 
 // checkRole reads the answer to HELLO.

@@ -64,18 +64,28 @@ func detach[T any](ctx context.Context, b *Backend, op string, f func(context.Co
 // sent later, unless it reads with several threads: a read of the same key,
 // answered before the next write is sent, settles what came before.
 func write[T any](ctx context.Context, b *Backend, op string, keys []string, f func(context.Context) (T, error)) (T, error) {
-	if marks := b.doubts.Find(len(keys), func(i int) string { return keys[i] }); len(marks) > 0 {
-		if _, err := do(ctx, b, op, func(ctx context.Context) (int, error) { return 0, b.awaitNodes(ctx, keys) }); err != nil {
-			var zero T
-			return zero, err
-		}
-		b.doubts.Settle(marks)
+	if err := b.settle(ctx, op, keys); err != nil {
+		var zero T
+		return zero, err
 	}
 	v, err := do(ctx, b, op, f)
 	if unknownOutcome(err) {
 		b.doubts.Add(keys...)
 	}
 	return v, err
+}
+
+// settle has what was written to keys with an unknown outcome executed or dead.
+func (b *Backend) settle(ctx context.Context, op string, keys []string) error {
+	marks := b.doubts.Find(len(keys), func(i int) string { return keys[i] })
+	if len(marks) == 0 {
+		return nil
+	}
+	_, err := do(ctx, b, op, func(ctx context.Context) (int, error) { return 0, b.awaitNodes(ctx, keys) })
+	if err == nil {
+		b.doubts.Settle(marks)
+	}
+	return err
 }
 
 // once marks a command that go-redis must not send again. A Cluster client

@@ -2,6 +2,8 @@ package redisbackend
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -93,6 +95,9 @@ func newTracker(b *Backend) *tracker {
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	if c, ok := b.client.(*redis.Client); ok {
 		t.adopt(map[string]*redis.Client{"": c})
+		if c.Options().Addr == failoverAddr {
+			t.wg.Go(t.followMaster)
+		}
 	} else {
 		t.wg.Go(t.follow)
 	}
@@ -103,6 +108,7 @@ func newTracker(b *Backend) *tracker {
 func (t *tracker) end() {
 	t.cancel()
 	t.wg.Wait()
+	t.b.routes.Store(nil)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	clear(t.watches)
@@ -131,15 +137,54 @@ func (t *tracker) remove(w *tracked) (left int) {
 func (t *tracker) follow() {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
-	for {
-		nodes, err := do(t.ctx, t.b, "watch", t.b.masters)
-		if err == nil {
+	for warm := false; ; {
+		warm = warm || t.warm()
+		if nodes, err := do(t.ctx, t.b, "watch", t.b.masters); err == nil && warm {
 			t.adopt(nodes)
 		}
 		select {
 		case <-tick.C:
 		case <-t.ctx.Done():
 			return
+		}
+	}
+}
+
+// failoverAddr is what go-redis calls the server of a client that asks Sentinels
+// for it (NewFailoverClient).
+const failoverAddr = "FailoverClient"
+
+// warm makes a call over the pool: at its first one a Cluster client asks a server
+// what commands there are, for up to 5 s whatever the context is. Without it, that
+// could be a read in a stall, after writes over links alone.
+func (t *tracker) warm() bool {
+	_, err := do(t.ctx, t.b, "watch", func(ctx context.Context) (int64, error) { return t.b.integer(ctx, "exists", "tracking") })
+	var answer *ServerError
+	return err == nil || errors.As(err, &answer)
+}
+
+// followMaster ends the link to a server that the Sentinels have replaced. Until
+// it is told, such a server takes itself for the master. The client's dialler asks
+// the Sentinels, so where it leads is where the master is.
+func (t *tracker) followMaster() {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-t.ctx.Done():
+			return
+		}
+		l := (*t.b.routes.Load())[""]
+		s := l.lane.Load()
+		if s == nil {
+			continue
+		}
+		if c, err := l.dial(); err == nil {
+			if c.RemoteAddr().String() != s.conn.RemoteAddr().String() {
+				s.end(errMoved)
+			}
+			_ = c.Close()
 		}
 	}
 }
@@ -176,6 +221,8 @@ func (t *tracker) adopt(nodes map[string]*redis.Client) {
 			t.links[addr] = newLink(t, client)
 		}
 	}
+	routes := maps.Clone(t.links)
+	t.b.routes.Store(&routes)
 	t.settle()
 }
 
