@@ -214,7 +214,7 @@ type WatchHandler interface {
 	// Changed says that the entries of keys were written, deleted, or have
 	// expired. A read that is sent from now on finds the change. Changes of one
 	// key may be reported together, and changes by this backend itself may be
-	// reported or not. An entry that expires by its TTL need not be. keys must not
+	// reported or not; see WrittenBy. An entry that expires by its TTL need not be. keys must not
 	// be kept.
 	Changed(keys []string)
 	// Flush says that any entry may have changed.

@@ -2,6 +2,7 @@ package secure
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"strings"
 	"sync"
@@ -33,6 +34,55 @@ type coherence struct {
 	down     int        // watches that are down
 	since    time.Time  // when the first of them went down
 	downtime time.Duration
+
+	telling sync.Mutex
+	untold  []transition
+	busy    bool // somebody tells
+	teller  sync.WaitGroup
+}
+
+// transition is what is told of a watch.
+type transition struct {
+	level slog.Level
+	kind  string
+	text  string
+}
+
+var (
+	wentUp   = transition{slog.LevelInfo, "coherence_up", "changes by other processes are reported"}
+	wentDown = transition{slog.LevelWarn, "coherence_down", "changes by other processes are not reported, nothing is copied to the in-process layer"}
+	flushed  = transition{slog.LevelInfo, "coherence_flush", "any entry may have changed, the in-process layer was emptied"}
+)
+
+// maxUntold bounds what waits for an observer or logger that blocks; the oldest
+// goes.
+const maxUntold = 64
+
+// tell logs t and tells the observer, in order, and not in the goroutine of the
+// watcher, which holds locks.
+func (h *coherence) tell(t transition) {
+	h.telling.Lock()
+	defer h.telling.Unlock()
+	if h.untold = append(h.untold, t); len(h.untold) > maxUntold {
+		h.untold = h.untold[1:]
+	}
+	if !h.busy {
+		h.busy = true
+		h.teller.Go(h.tellAll)
+	}
+}
+
+func (h *coherence) tellAll() {
+	h.telling.Lock()
+	defer h.telling.Unlock()
+	for len(h.untold) > 0 {
+		t := h.untold[0]
+		h.untold = h.untold[1:]
+		h.telling.Unlock()
+		h.core.note(context.Background(), t.level, Event{Kind: t.kind}, "", t.text)
+		h.telling.Lock()
+	}
+	h.busy = false
 }
 
 // CoherenceStats counts what Options.Coherence has done. Everything is 0
@@ -120,6 +170,7 @@ func (h *coherence) end() {
 	for _, stop := range h.stops {
 		stop()
 	}
+	h.teller.Wait()
 }
 
 func (h *coherence) stats() CoherenceStats {
@@ -177,7 +228,7 @@ func (w *watcher) Up() {
 	w.h.core.flights.ForgetAll()
 	w.set(true)
 	w.count(-1)
-	w.h.core.log.Info("cachekit: changes by other processes are reported")
+	w.h.tell(wentUp)
 }
 
 // Down implements [backends.WatchHandler]. What a fill stores after the flush has
@@ -189,7 +240,7 @@ func (w *watcher) Down() {
 	w.h.outages.Add(1)
 	w.h.flushes.Add(1)
 	w.count(+1)
-	w.h.core.log.Warn("cachekit: changes by other processes are not reported, nothing is copied to the in-process layer")
+	w.h.tell(wentDown)
 }
 
 // Changed implements [backends.WatchHandler].
@@ -206,6 +257,7 @@ func (w *watcher) Flush() {
 	w.h.flushes.Add(1)
 	w.h.core.l1.Flush()
 	w.h.core.flights.ForgetAll()
+	w.h.tell(flushed)
 }
 
 // checkCoherence refuses options that contradict each other.

@@ -357,3 +357,34 @@ func TestCoherenceDownTime(t *testing.T) {
 		t.Error("the clock runs while reports come")
 	}
 }
+
+// Each change of state is an event, in order, and told under no lock of the
+// watcher's; an observer that blocks holds up nobody.
+func TestCoherenceEvents(t *testing.T) {
+	b := newReports(memorybackend.New(nil))
+	var mu sync.Mutex
+	var kinds []string
+	block := make(chan struct{})
+	c := coherent(t, b, func(o *secure.Options) {
+		o.Observer = &secure.Observer{Event: func(e secure.Event) {
+			<-block
+			mu.Lock()
+			defer mu.Unlock()
+			kinds = append(kinds, e.Kind)
+		}}
+	})
+	h := b.handler("users:")
+	h.Up()
+	h.Flush()
+	h.Down()
+	h.Up()
+	put(t, c, "k", "v")
+	see(t, c, "k", "v")
+	close(block)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(kinds, " "), "coherence_up coherence_flush coherence_down coherence_up"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+}

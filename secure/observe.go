@@ -94,6 +94,9 @@ func (o Operation) Entry() string {
 //	keyring_reload      a changed keyring was taken over
 //	keyring_failure     the keyring could not be read again
 //	seal_budget         2^32 entries were sealed under one key
+//	coherence_up        changes by others are reported (Options.Coherence)
+//	coherence_down      they are not: nothing is copied to the in-process layer
+//	coherence_flush     any entry may have changed: the layer was emptied
 type Event struct {
 	Kind string
 	// Op is what was being done, Entry the label of the entry.

@@ -106,9 +106,9 @@ type Options struct {
 	// backends.Watcher: Redis 6 or newer). The default is Off in every profile.
 	//
 	// While the reports fail, which is noticed within about 2 s, nothing is copied
-	// in this process and every read goes to the backend. Redis reports this
-	// process's own writes too, so a value it has set is read from the backend
-	// once. The first use of a further namespace (Cache.Namespace, Cache.Op)
+	// in this process and every read goes to the backend. What this process writes
+	// itself by Set and Delete keeps its copy; a batch, a background refresh or a
+	// value above 64 KiB is read from Redis once. The first use of a further namespace (Cache.Namespace, Cache.Op)
 	// starts reports about it. See docs/coherence.md for what is guaranteed.
 	Coherence Switch
 	// StaleWhileRevalidate overrides the profile: whether GetOrLoad serves an

@@ -50,8 +50,18 @@ type tracked struct {
 // the watch is down, whether the network, the server or this process is at fault.
 // Health has the detail "tracking": "up", or "down" and why.
 //
-// What this backend writes itself is reported too. A master that a Cluster has
-// newly given slots to is noticed within a second, and then everything counts as
+// Set and Delete with a context of [backends.WrittenBy] travel over these
+// connections too, up to 64 KiB of value each: many share one, none waits for the
+// answer to another, and go-redis's hooks and limiter do not see them. Redis
+// reports such a write to every other process, this backend to its other watches,
+// and nobody to the watch that it was made for, unless somebody else has written
+// the key after it in the same turn of the server's event loop. All other writes
+// of this backend are reported. If such a write is given up and its answer does
+// not come within 50 ms, the connection is reset and the watches are down until it
+// stands again; for 5 s writes take the pool then.
+//
+// A master that a Cluster has newly given slots to is noticed within a second, and
+// so is that Sentinels have named another master; then everything counts as
 // changed.
 func (b *Backend) Watch(prefix string, handler backends.WatchHandler) (stop func(), err error) {
 	b.tracking.Lock()
