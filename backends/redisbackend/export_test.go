@@ -1,5 +1,55 @@
 package redisbackend
 
+import (
+	"bytes"
+	"context"
+	"net"
+	"time"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+)
+
+// spoken is a server that says what it was going to say, whatever is asked.
+type spoken struct{ *bytes.Reader }
+
+func (spoken) Write(b []byte) (int, error)      { return len(b), nil }
+func (spoken) Close() error                     { return nil }
+func (spoken) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (spoken) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (spoken) SetDeadline(time.Time) error      { return nil }
+func (spoken) SetReadDeadline(time.Time) error  { return nil }
+func (spoken) SetWriteDeadline(time.Time) error { return nil }
+
+// Hear has a link read what a server says, of which it has asked whether it is a
+// master, then for reports, and sent so many writes. It returns the writes that
+// have an outcome, and why the link ended.
+func Hear(said []byte, writes int, h backends.WatchHandler) (outcomes int, err error) {
+	t := &tracker{b: &Backend{}, ctx: context.Background(), watches: map[*tracked]struct{}{}, links: map[string]*link{}}
+	t.watches[&tracked{handler: h}] = struct{}{}
+	l := &link{t: t, ctx: t.ctx}
+	t.links[""] = l
+	s := newSession(l, spoken{bytes.NewReader(said)})
+	err = s.send(request{kind: requestHello}, []string{"hello", "3"})
+	if err == nil {
+		err = s.track([]string{""})
+	}
+	all := make([]*linkWrite, writes)
+	for i := range all {
+		all[i] = &linkWrite{key: "k", by: h, value: []byte("v"), ttl: time.Second, done: make(chan struct{}, 1)}
+		s.post(all[i])
+	}
+	if err == nil {
+		err = s.read()
+	}
+	s.end(err)
+	for _, w := range all {
+		if len(w.done) == 1 {
+			outcomes++
+		}
+	}
+	return outcomes, err
+}
+
 // Frames follows the chunks of a server's bytes with the bounds of a connection
 // and returns how many elements are outstanding at their end.
 func Frames(chunks ...[]byte) (outstanding int, err error) {
