@@ -1,5 +1,6 @@
 #!/bin/sh
-# Benchmarks: ours, each beside the bare library in the same run, then the
+# Benchmarks: ours, each beside the bare library in the same run (the tables of the
+# backends alone: see internal/beside), then the
 # published peers on the same machine. Absolute times mean little on a shared
 # machine; compare within one run.
 set -eu

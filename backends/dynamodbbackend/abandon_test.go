@@ -180,6 +180,12 @@ func (w *waiting) set(hold bool) {
 	w.hold = hold
 }
 
+func (w *waiting) holds() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.held) > 0
+}
+
 // release executes what was held back and returns how many requests that were.
 func (w *waiting) release(t *testing.T) (n int, answers string) {
 	t.Helper()
@@ -222,12 +228,14 @@ func heldWrite(t *testing.T, s *testenv.DynamoServer) {
 			set(t, b, "k", "before")
 			for _, newer := range []*dynamodbbackend.Backend{other.Backend, b} {
 				w.set(true)
-				abandoned(t, true, func(ctx context.Context) error { return write(ctx, b) })
-				testenv.Poll(t, 5*time.Second, "the request to be received", func() bool {
-					w.mu.Lock()
-					defer w.mu.Unlock()
-					return len(w.held) > 0
-				})
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- write(ctx, b) }()
+				testenv.Poll(t, 5*time.Second, "the request to be received", w.holds)
+				cancel()
+				if err := <-done; !errors.Is(err, context.Canceled) {
+					t.Errorf("error = %v, want %v", err, context.Canceled)
+				}
 				w.set(false)
 				set(t, newer, "k", "newer")
 				n, answers := w.release(t)

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -265,7 +266,16 @@ func TestNetworkFailures(t *testing.T) {
 		{"http as https", strings.Replace(plain.URL, "http", "https", 1), backends.Permanent, "TLS"},
 		{"https as http", strings.Replace(secure.URL, "https", "http", 1), backends.Permanent, "400"},
 	} {
-		_, err := over(t, connect(t, c.url), "canary-table", nil).Get(t.Context(), "canary-key")
+		b := over(t, connect(t, c.url), "canary-table", nil)
+		_, err := b.Get(t.Context(), "canary-key")
+		// A server that has answered and closes resets what is still being sent, and
+		// with it its answer.
+		for range 20 {
+			if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+				break
+			}
+			_, err = b.Get(t.Context(), "canary-key")
+		}
 		if failed(t, c.name, err, c.kind); err != nil && !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v", c.name, err)
 		}

@@ -59,9 +59,19 @@ func newTable(tb testing.TB, client *dynamodb.Client, opts *dynamodbbackend.Opti
 	return name
 }
 
+// patient allows for a machine that is busy with other tests.
+const patient = time.Minute
+
 func over(tb testing.TB, client dynamodbbackend.API, table string, opts *dynamodbbackend.Options) *dynamodbbackend.Backend {
 	tb.Helper()
-	b, err := dynamodbbackend.New(client, table, opts)
+	o := dynamodbbackend.Options{Timeout: patient}
+	if opts != nil {
+		o = *opts
+	}
+	if o.Timeout == 0 {
+		o.Timeout = patient
+	}
+	b, err := dynamodbbackend.New(client, table, &o)
 	if err != nil {
 		tb.Fatal(err)
 	}

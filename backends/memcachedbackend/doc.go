@@ -53,6 +53,14 @@
 // until the server answers again, and 25 ms more, so that it wins; one of another
 // process can lose within that moment.
 //
+// No command of memcached closes that gap at the price of one round trip. A cas (C
+// of the meta commands) is executed only over the very item whose number was read
+// before, so a write would have to read first, and an add is refused over what is
+// there; a blind Set has neither number nor gap. E, which sets an item's number (not
+// in 1.6.18, Debian's), does not refuse an older one, and I, which compares two,
+// stores the older value all the same, marked stale (doc/protocol.txt, "Meta Set";
+// tried). Swap and Replace are cas commands and never land late.
+//
 // A call without a context that can end is bounded by [Options.Timeout]. A
 // request is sent twice only if an idle connection turns out to be closed before
 // any of the answer has come, once, on a new connection; for a Delete the first

@@ -1,7 +1,7 @@
 // Package beside measures a backend beside the bare client of its storage. Both
 // run in one process, by turns, so that both meet the same noise.
 //
-//	go test -run '^$' -bench Beside ./backends/...
+//	go test -run '^$' -bench Beside -benchtime 31x -timeout 2h -p 1 ./backends/...
 //
 // prints a line for each operation, size of values and number of callers:
 //
