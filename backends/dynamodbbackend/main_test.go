@@ -44,13 +44,13 @@ var tables atomic.Int64
 func newTable(tb testing.TB, client *dynamodb.Client, opts *dynamodbbackend.Options) string {
 	tb.Helper()
 	name := fmt.Sprintf("cachekit-%d", tables.Add(1))
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patient)
 	defer cancel()
 	if err := dynamodbbackend.EnsureTable(ctx, client, name, opts); err != nil {
 		tb.Fatalf("EnsureTable: %v", err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*patient)
 		defer cancel()
 		if _, err := client.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: &name}); err != nil {
 			tb.Errorf("delete table: %v", err)
