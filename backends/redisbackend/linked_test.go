@@ -365,3 +365,24 @@ func TestLinkUnderConcurrency(t *testing.T) {
 	}
 	calls.Wait()
 }
+
+// Rule: a write that reaches a node which no longer has the slot is made where
+// the slot is.
+func TestLinkWriteFollowsTheSlot(t *testing.T) {
+	c := testenv.RedisCluster(t, 0)
+	b := owning(t, open(t, c.URL(), nil))
+	slot := c.Masters[0].Do("CLUSTER", "KEYSLOT", "k").(int64)
+	to := c.Masters[(int(slot)*len(c.Masters)/16384+1)%len(c.Masters)]
+	put(t, b, "k", "before")
+	if _, err := b.Delete(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	id := to.Do("CLUSTER", "MYID")
+	for _, m := range append([]*testenv.RedisServer{to}, c.Masters...) {
+		m.Do("CLUSTER", "SETSLOT", slot, "NODE", id)
+	}
+	put(t, b, "k", "after")
+	if v := to.Do("GET", "k"); v != "after" {
+		t.Errorf("the new owner of the slot holds %q", v)
+	}
+}
