@@ -26,7 +26,7 @@ func (a *app) audit() *cobra.Command {
 			keytool audit --keys-from keys.txt`),
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			w, err := a.walk(cmd.Context(), f, func(c *rekey.Config) { c.Ages = ages })
+			w, err := a.walk(cmd.Context(), f, func(c *rekey.Config) error { c.Ages = ages; return nil })
 			return a.finish(w, err, w.Left > 0 || w.Unauthenticated > 0)
 		},
 	}

@@ -16,8 +16,15 @@ import (
 )
 
 // openBackend opens the storage that the environment selects, as a program
-// would. The environment is the only way to name it: URLs hold passwords.
+// would, or the DynamoDB table that it names. The environment is the only way to
+// name it: URLs hold passwords.
 func openBackend(ctx context.Context) (backends.Backend, error) {
+	if table, err := dynamoTable(); err != nil || table != "" {
+		if err != nil {
+			return nil, err
+		}
+		return openDynamo(ctx, table)
+	}
 	b, err := secure.OpenBackend(ctx)
 	return b, remote(err)
 }

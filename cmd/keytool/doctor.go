@@ -87,11 +87,18 @@ func (d *diagnosis) environment(ctx context.Context) (end error) {
 	default:
 		d.add("keys", statusOK, "%v", r.Keys)
 	}
-	if r.Backend.Err != nil {
+	switch table, err := dynamoTable(); {
+	case err != nil:
+		d.add("backend", statusFailed, "%v", err)
+		return verdict(codeUsage)
+	case table != "":
+		d.add("backend", statusOK, "the DynamoDB table that %s names, for programs that pass it as Options.Backend", envDynamoTable)
+	case r.Backend.Err != nil:
 		d.add("backend", statusFailed, "%v", r.Backend.Err)
 		return verdict(codeUsage)
+	default:
+		d.add("backend", statusOK, "%v", r.Backend)
 	}
-	d.add("backend", statusOK, "%v", r.Backend)
 	if !d.health(ctx) && end == nil {
 		end = verdict(codeBackend)
 	}
@@ -100,7 +107,7 @@ func (d *diagnosis) environment(ctx context.Context) (end error) {
 
 // health makes one round trip.
 func (d *diagnosis) health(ctx context.Context) bool {
-	b, err := secure.OpenBackend(ctx)
+	b, err := openBackend(ctx)
 	if err != nil {
 		d.add("health", statusFailed, "%v", err)
 		return false

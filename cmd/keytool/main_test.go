@@ -12,6 +12,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv("KEYTOOL_TEST_JOB") == "limited" {
+		limited()
+	}
 	if job := os.Getenv("KEYTOOL_TEST_JOB"); job != "" {
 		fmt.Fprintln(os.Stderr, work(job))
 		os.Exit(1)

@@ -21,7 +21,7 @@ func (a *app) reencrypt() *cobra.Command {
 
 			A newer write is never overwritten, and the time to live stays: an entry is
 			swapped only while the storage still holds the bytes that were read. That needs
-			a storage that can compare and swap (Redis, DynamoDB, files, Memcached: see
+			a storage that can compare and swap (Redis, DynamoDB, files, Memcached; see
 			docs/conformance.md); elsewhere the command ends with 2, and entries under the
 			old key end with their TTL.
 
@@ -37,7 +37,12 @@ func (a *app) reencrypt() *cobra.Command {
 			keytool reencrypt --apply --cursor 7340032@`),
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			w, err := a.walk(cmd.Context(), f, func(c *rekey.Config) { c.Reseal, c.Verify = apply, verify })
+			w, err := a.walk(cmd.Context(), f, func(c *rekey.Config) error {
+				if c.Reseal, c.Verify = apply, verify; !c.Store.CanSwap() {
+					return rekey.ErrCannotSwap // so that a dry run says it too
+				}
+				return nil
+			})
 			if !apply {
 				w.DryRun = true
 				return a.finish(w, err, w.Unauthenticated > 0, fmt.Sprintf("would re-seal   %d: run it with --apply", w.Left))

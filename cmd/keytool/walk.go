@@ -109,7 +109,7 @@ func (a *app) config(ctx context.Context, f walkFlags) (rekey.Config, error) {
 
 // walk runs a walk and returns its result. The error ends the command after the
 // result has been printed.
-func (a *app) walk(ctx context.Context, f walkFlags, change func(*rekey.Config)) (walked, error) {
+func (a *app) walk(ctx context.Context, f walkFlags, change func(*rekey.Config) error) (walked, error) {
 	cfg, err := a.config(ctx, f)
 	if err != nil {
 		return walked{}, err
@@ -118,7 +118,9 @@ func (a *app) walk(ctx context.Context, f walkFlags, change func(*rekey.Config))
 		return walked{}, err
 	}
 	defer cfg.Store.Close()
-	change(&cfg)
+	if err := change(&cfg); err != nil {
+		return walked{}, walkError(err)
+	}
 	out := walked{Started: time.Now().UTC(), Scope: f.scope()}
 	if f.list {
 		cfg.Failed = func(key string, err error) {
