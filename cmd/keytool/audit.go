@@ -22,7 +22,7 @@ func (a *app) audit() *cobra.Command {
 			The JSON document is what "keyring retire --audit" takes.`),
 		Example: text(`
 			keytool audit --prefix users:
-			keytool audit --tenant-of users=acme --tenant-of orders=globex --json > audit.json
+			keytool audit --tenant-of accounts=acme --tenant-of orders=globex --json > audit.json
 			keytool audit --keys-from keys.txt`),
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

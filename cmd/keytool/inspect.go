@@ -63,7 +63,7 @@ func (a *app) inspect() *cobra.Command {
 			does not authenticate.`),
 		Example: text(`
 			keytool inspect --namespace users 42
-			keytool inspect --tenant acme --storage-key users:get_user:9c5b...`),
+			keytool inspect --tenant acme --storage-key accounts:get_user:61598716255080080f6456eb`),
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key := args[0]

@@ -17,7 +17,7 @@ func (a *app) keyringDestroy() *cobra.Command {
 			that the key can never come back. What is still sealed under it is lost. Backups
 			of the file, and blocks that the disk has not overwritten, may still hold it.`),
 		Example: text(`
-			keytool keyring destroy 77ab02 --yes --keyring ring.json --passphrase-file pass.txt`),
+			keytool keyring destroy "$OLD" --yes --keyring ring.json --passphrase-file pass.txt`),
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !yes {

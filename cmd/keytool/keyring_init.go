@@ -21,7 +21,7 @@ func (a *app) keyringInit() *cobra.Command {
 			protected, a passphrase is asked for on the terminal.`),
 		Example: text(`
 			keytool keyring init --keyring ring.json --passphrase-file pass.txt
-			keytool keyring init --keyring ring.json --identity ops.agekey --recipient age1...`),
+			keytool keyring init --keyring ops.json --identity ops.agekey --recipient "$RECIPIENT"`),
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			fresh, err := keys.NewKeyring(keys.Generate())

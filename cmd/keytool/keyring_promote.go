@@ -21,7 +21,7 @@ func (a *app) keyringPromote() *cobra.Command {
 			not cannot read what the others write from now on. --deployed-at is your word that
 			the deployment of the file with the staged key was complete at that time.`),
 		Example: text(`
-			keytool keyring promote 3f9a01 --deployed-at 2026-11-24T10:00:00Z --keyring ring.json --passphrase-file pass.txt`),
+			keytool keyring promote "$NEW" --deployed-at 2026-01-05T10:00:00Z --keyring ring.json --passphrase-file pass.txt`),
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.change(cmd.Context(), f, func(d *keyfile.Document) (string, error) { return promote(d, args[0], at) })

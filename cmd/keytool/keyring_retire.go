@@ -46,7 +46,7 @@ func (a *app) keyringRetire() *cobra.Command {
 			walked, --all-expire is your word that no entry lives for ever.`),
 		Example: text(`
 			keytool audit --json --prefix users: > audit.json
-			keytool keyring retire 77ab02 --deployed-at 2026-11-24T10:00:00Z --max-ttl 24h --audit audit.json`),
+			keytool keyring retire "$OLD" --deployed-at 2026-01-06T10:00:00Z --max-ttl 24h --audit audit.json`),
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.change(cmd.Context(), f, func(d *keyfile.Document) (string, error) { return a.retire(d, args[0], r) })

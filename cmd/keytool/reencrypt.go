@@ -32,9 +32,9 @@ func (a *app) reencrypt() *cobra.Command {
 			It ends with 1 if entries do not authenticate or are left under an old key, 4 if
 			it was stopped or entries failed.`),
 		Example: text(`
-			keytool reencrypt --prefix users: --tenant acme
-			keytool reencrypt --prefix users: --tenant acme --apply --rate 5000
-			keytool reencrypt --apply --cursor 7340032@`),
+			keytool reencrypt --prefix accounts: --tenant acme
+			keytool reencrypt --prefix accounts: --tenant acme --apply --rate 5000
+			keytool reencrypt --prefix users: --apply --cursor 7340032@`),
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w, err := a.walk(cmd.Context(), f, func(c *rekey.Config) error {

@@ -54,8 +54,12 @@ func (a *app) rotate() *cobra.Command {
 		Example: text(`
 			keytool rotate --keyring ring.json --passphrase-file pass.txt
 			keytool rotate --step stage --note 2027
-			keytool rotate --step promote --deployed-at 2026-11-24T10:00:00Z
-			keytool rotate --step retire --deployed-at 2026-11-24T11:00:00Z --max-ttl 24h --audit audit.json
+
+			keytool rotate --step promote --deployed-at 2026-01-05T10:00:00Z
+
+			keytool audit --json --prefix users: > audit.json
+			keytool rotate --step retire --deployed-at 2026-01-06T10:00:00Z --max-ttl 24h --audit audit.json
+
 			keytool rotate --compromise --yes`),
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.rotateRing(cmd.Context(), f) },
