@@ -156,7 +156,7 @@ func walkError(err error) error {
 func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
 func (w *walked) fill(r rekey.Report, ages bool) {
-	w.Finished, w.Done, w.Cursor = now(), r.Done, r.Cursor
+	w.Finished, w.Done, w.Cursor = time.Now().UTC(), r.Done, r.Cursor
 	w.Seen, w.Gone, w.Skipped, w.Bytes = r.Seen, r.Gone, r.Skipped, r.Bytes
 	w.Unauthenticated, w.Guesses = r.Unauthenticated, r.LookLike
 	w.Resealed, w.Changed, w.Left, w.Failed = r.Resealed, r.Changed, r.Left, r.Failed
