@@ -110,7 +110,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	for {
 		n, err := c.Conn.Write(b[written:])
 		written += n
-		if !isTimeout(err) {
+		if err == nil || !isTimeout(err) {
 			return written, err
 		}
 		limit, err := c.goOn(c.writeLimit.Load(), err)

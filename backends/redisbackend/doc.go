@@ -44,7 +44,7 @@
 //
 // # Many callers
 //
-// From eight concurrent reads on, small reads are gathered and sent as pipelines,
+// From five concurrent reads on, small reads are gathered and sent as pipelines,
 // so that they share round trips and system calls; a read that is alone, or of
 // large values, has a connection of its own. A write always has, because a
 // command that is given up cannot be taken out of a pipeline.

@@ -2,6 +2,7 @@ package redisbackend
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,14 +15,14 @@ import (
 const (
 	// gatherFrom is how many reads have to be under way for the next one to
 	// travel with others; fewer are faster alone.
-	gatherFrom = 8
+	gatherFrom = 5
 	// gatherValue is the average size of a value from which reads travel alone:
 	// one connection moves large values slower than several.
 	gatherValue = 16 << 10
 	// gatherBatch is how many reads travel together at most, gatherRunners how
-	// many such groups: one forms while the others are on their way.
+	// many such groups: one forms while the other is on its way.
 	gatherBatch   = 256
-	gatherRunners = 3
+	gatherRunners = 2
 	// gatherQueue is how many reads wait for a group at most; further ones
 	// travel alone.
 	gatherQueue = 4096
@@ -50,18 +51,28 @@ type gather struct {
 type read struct {
 	get  *redis.RawWriteToCmd
 	pttl *redis.IntCmd // may be nil
-	to   *reply
-	done chan struct{}
+	to   reply
+	done chan struct{} // has room for the one message that the read is over
 }
+
+var reads = sync.Pool{New: func() any { return &read{done: make(chan struct{}, 1)} }}
 
 func newRead(key string, limit int, ttl bool) *read {
 	ctx := context.Background()
-	r := &read{to: newReply(limit, -1), done: make(chan struct{})}
-	r.get = redis.NewRawWriteToCmd(ctx, r.to, "get", key)
+	r := reads.Get().(*read)
+	r.to.init(limit, -1)
+	r.get = redis.NewRawWriteToCmd(ctx, &r.to, "get", key)
 	if ttl {
 		r.pttl = redis.NewIntCmd(ctx, "pttl", key)
 	}
 	return r
+}
+
+// release gives back a read that is over or was never queued; one that was
+// abandoned never is.
+func (r *read) release() {
+	r.get, r.pttl, r.to = nil, nil, reply{}
+	reads.Put(r)
 }
 
 // enter counts a read and reports whether it shall travel with others. leave
@@ -114,10 +125,17 @@ func (g *gather) take() []*read {
 	return group
 }
 
+// next is take after the callers of the last group had their turn: most of them
+// read on, and now travel together.
+func (g *gather) next() []*read {
+	runtime.Gosched()
+	return g.take()
+}
+
 // runReads sends groups until none is left. It is bounded by the client's own
 // timeouts.
 func (b *Backend) runReads() {
-	for group := b.reads.take(); group != nil; group = b.reads.take() {
+	for group := b.reads.take(); group != nil; group = b.reads.next() {
 		cmds := make([]redis.Cmder, 0, 2*len(group))
 		for _, r := range group {
 			cmds = append(cmds, r.get)
@@ -127,7 +145,7 @@ func (b *Backend) runReads() {
 		}
 		_ = b.pipeline(context.Background(), cmds)
 		for _, r := range group {
-			close(r.done)
+			r.done <- struct{}{}
 		}
 	}
 }
@@ -142,6 +160,7 @@ func (b *Backend) together(ctx context.Context, op, key string, ttl bool) (e bac
 	start := time.Now()
 	queued, runner := b.reads.add(r)
 	if !queued {
+		r.release()
 		return backends.Entry{}, false, nil
 	}
 	if runner {
@@ -155,6 +174,7 @@ func (b *Backend) together(ctx context.Context, op, key string, ttl bool) (e bac
 		}
 		return backends.Entry{}, true, ctx.Err()
 	}
+	defer r.release()
 	if r.get.Err() != nil {
 		b.reads.pause()
 		return backends.Entry{}, false, nil

@@ -36,9 +36,14 @@ type reply struct {
 }
 
 func newReply(limit, want int) *reply {
-	r := &reply{limit: limit, want: want, size: -1}
-	r.values, r.line = r.first[:0], r.header[:0]
+	r := new(reply)
+	r.init(limit, want)
 	return r
+}
+
+func (r *reply) init(limit, want int) {
+	r.limit, r.want, r.size = limit, want, -1
+	r.values, r.line = r.first[:0], r.header[:0]
 }
 
 // result returns the only value of a bare reply.
@@ -62,23 +67,23 @@ func (r *reply) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	r.line = r.line[:0]
-	if err := r.element(string(text)); err != nil {
+	if err := r.element(text); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-func (r *reply) element(text string) error {
-	if text == "" {
+func (r *reply) element(text []byte) error {
+	if len(text) == 0 {
 		return errReply
 	}
 	switch text[0] {
 	case '-':
-		return r.refusal(text[1:])
+		return r.refusal(string(text[1:]))
 	case '_':
 		return r.add(nil)
 	case '*':
-		n, err := strconv.Atoi(text[1:])
+		n, err := strconv.Atoi(string(text[1:]))
 		if err != nil || r.want < 0 || n != r.want || r.taken > 0 {
 			return errReply
 		}
@@ -87,7 +92,7 @@ func (r *reply) element(text string) error {
 		}
 		return nil
 	case '$':
-		n, err := strconv.Atoi(text[1:])
+		n, err := strconv.Atoi(string(text[1:]))
 		switch {
 		case err != nil || n < -1:
 			return errReply

@@ -34,6 +34,7 @@ func BenchmarkIdle(b *testing.B) {
 		{"bare", inner, ctx},
 		{"resilient", wrap(b, inner, nil), ctx},
 		{"resilient without a deadline", wrap(b, inner, nil), context.Background()},
+		{"resilient without a deadline, cancellable", wrap(b, inner, nil), b.Context()},
 		{"resilient switched off", wrap(b, inner, &resilient.Options{Attempts: 1, NoBreaker: true, NoBulkhead: true}), ctx},
 	} {
 		b.Run("Get/"+tc.name, func(b *testing.B) {

@@ -13,7 +13,7 @@ const shares = 16
 
 // deadlines hands out the deadlines of calls whose callers brought none. A timer
 // for each call would cost more than all else in this package: it wakes the
-// runtime's network poller.
+// runtime's network poller (4.5 us of a Redis GET's 41).
 type deadlines struct {
 	timeout time.Duration
 	mu      sync.Mutex
@@ -29,11 +29,20 @@ type shared struct {
 }
 
 // within returns ctx with a deadline, and what releases it.
-func (d *deadlines) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	if ctx.Done() != nil {
-		return context.WithTimeout(ctx, d.timeout)
+func (d *deadlines) within(ctx context.Context) (context.Context, func()) {
+	if ctx.Err() != nil {
+		return ctx, func() {}
 	}
-	return &deadlined{d.share(time.Now()), ctx}, func() {}
+	c := &deadlined{d.share(time.Now()), ctx}
+	if ctx.Done() == nil {
+		return c, func() {}
+	}
+	both, cancel := context.WithCancelCause(c)
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	return both, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 func (d *deadlines) share(now time.Time) context.Context {
@@ -52,17 +61,17 @@ func (d *deadlines) share(now time.Time) context.Context {
 }
 
 // deadlined ends with a shared deadline and has the values of the caller's
-// context, which cannot end.
+// context.
 type deadlined struct {
 	context.Context
 	values context.Context
 }
 
-// Value asks the caller's context first. What context keeps for itself under a
-// key of its own is found in the shared one.
+// Value asks the shared context first, which has none but what package context
+// keeps for itself: that must not be the caller's, which has another end.
 func (c *deadlined) Value(key any) any {
-	if v := c.values.Value(key); v != nil {
+	if v := c.Context.Value(key); v != nil {
 		return v
 	}
-	return c.Context.Value(key)
+	return c.values.Value(key)
 }

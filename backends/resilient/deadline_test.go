@@ -2,6 +2,7 @@ package resilient_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,4 +52,46 @@ func TestDeadlinesOfCallsThatBroughtNone(t *testing.T) {
 			time.Sleep(170 * time.Millisecond)
 		}
 	})
+}
+
+// The end of the caller's context ends the call at once, with its cause, and what
+// a backend derives from the context with it.
+func TestCancelPassesASharedDeadline(t *testing.T) {
+	inner := &blocks{entered: make(chan context.Context)}
+	b, err := resilient.New(inner, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	why := errors.New("the user has gone")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan error)
+	go func() {
+		_, err := b.Get(ctx, "key")
+		done <- err
+	}()
+	seen := <-inner.entered
+	if seen.Err() != nil {
+		t.Fatalf("the call has ended before its context: %v", seen.Err())
+	}
+	cancel(why)
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the context's error", err)
+	}
+	if got := context.Cause(seen); got != why {
+		t.Errorf("the cause is %v", got)
+	}
+}
+
+// blocks is a backend whose Get waits for the end of a child of its context.
+type blocks struct {
+	backends.Backend
+	entered chan context.Context
+}
+
+func (b *blocks) Get(ctx context.Context, _ string) ([]byte, error) {
+	child, cancel := context.WithTimeout(ctx, time.Hour)
+	defer cancel()
+	b.entered <- child
+	<-child.Done()
+	return nil, child.Err()
 }
