@@ -31,7 +31,7 @@ var (
 func exported(t *testing.T, charts string) (metrics map[string]map[string]bool, out string) {
 	t.Helper()
 	var buf bytes.Buffer
-	if err := run(t.Context(), &buf, 600*time.Millisecond, charts, "127.0.0.1:0"); err != nil {
+	if err := run(t.Context(), &buf, 1500*time.Millisecond, charts, "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
 	metrics = map[string]map[string]bool{}

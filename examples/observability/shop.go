@@ -123,7 +123,7 @@ func (s *shop) play(ctx context.Context, phase time.Duration, scrape func() erro
 				return err
 			}
 		case 5:
-			return nil
+			return scrape()
 		}
 		time.Sleep(300 * time.Microsecond) // the next request
 		if _, err := s.product(ctx, n*n%products); err != nil && p != 3 {
