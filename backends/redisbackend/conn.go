@@ -29,47 +29,88 @@ type conn struct {
 	// opaque connections (TLS) cannot resume a write that timed out.
 	opaque bool
 
-	serving    atomic.Pointer[call]
-	readLimit  atomic.Int64 // Unix time in ns, 0 for none
-	writeLimit atomic.Int64
-	unanswered atomic.Bool
+	serving     atomic.Pointer[call]
+	read, write limit
+	unanswered  atomic.Bool
 	// frames bounds what arrives. Only one goroutine reads at a time.
 	frames frames
+}
+
+// limit is a deadline of the call and how far the socket's own one has come on
+// the way there, both Unix times in ns, 0 for none.
+type limit struct {
+	end, step atomic.Int64
 }
 
 // plainConn is a conn whose socket go-redis may peek at, to see whether an idle
 // connection is still alive. A TLS connection has no such shortcut.
 type plainConn struct {
 	*conn
-	syscall.Conn
+	socket syscall.Conn
 }
+
+// SyscallConn implements [syscall.Conn] for that peek, a system call for each
+// command. A connection whose last step is not over was in use pollEvery ago at
+// most, and is not asked.
+func (p plainConn) SyscallConn() (syscall.RawConn, error) {
+	if p.read.step.Load() > time.Now().UnixNano() {
+		return unasked{}, nil
+	}
+	return p.socket.SyscallConn()
+}
+
+// unasked is a socket that has nothing to say.
+type unasked struct{}
+
+func (unasked) Control(func(uintptr)) error    { return nil }
+func (unasked) Read(func(uintptr) bool) error  { return nil }
+func (unasked) Write(func(uintptr) bool) error { return nil }
 
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	c.serving.Store(c.watch.call(t))
-	c.writeLimit.Store(nanoseconds(t))
-	return c.Conn.SetWriteDeadline(c.step(t))
+	return c.approach(&c.write, t, c.Conn.SetWriteDeadline)
 }
 
 func (c *conn) SetReadDeadline(t time.Time) error {
-	c.readLimit.Store(nanoseconds(t))
-	return c.Conn.SetReadDeadline(c.step(t))
+	return c.approach(&c.read, t, c.Conn.SetReadDeadline)
 }
 
+// SetDeadline takes a deadline away only from sockets that have it from somebody
+// else: go-redis does so before each command, which then sets both again.
 func (c *conn) SetDeadline(t time.Time) error {
-	c.writeLimit.Store(nanoseconds(t))
-	c.readLimit.Store(nanoseconds(t))
+	stepping := c.read.step.Load() != 0 && c.write.step.Load() != 0
+	c.read.end.Store(nanoseconds(t))
+	c.write.end.Store(nanoseconds(t))
+	if t.IsZero() && stepping {
+		return nil
+	}
+	c.read.step.Store(0)
+	c.write.step.Store(0)
 	return c.Conn.SetDeadline(t)
 }
 
-// step returns the end of the next step on the way to limit.
-func (c *conn) step(limit time.Time) time.Time {
+// approach sets the socket's deadline, by set, to the end of the next step on the
+// way to end, unless one that is at least half as far is set already.
+func (c *conn) approach(l *limit, end time.Time, set func(time.Time) error) error {
+	l.end.Store(nanoseconds(end))
 	if c.serving.Load() == nil {
-		return limit
+		l.step.Store(0)
+		return set(end)
 	}
-	if next := time.Now().Add(pollEvery); limit.IsZero() || next.Before(limit) {
-		return next
+	now := time.Now()
+	next := now.Add(pollEvery)
+	if !end.IsZero() && end.Before(next) {
+		next = end
 	}
-	return limit
+	if step := l.step.Load(); step > now.Add(pollEvery/2).UnixNano() && step <= next.UnixNano() {
+		return nil
+	}
+	return l.advance(next, set)
+}
+
+func (l *limit) advance(next time.Time, set func(time.Time) error) error {
+	l.step.Store(next.UnixNano())
+	return set(next)
 }
 
 func nanoseconds(t time.Time) int64 {
@@ -91,9 +132,9 @@ func (c *conn) Read(b []byte) (int, error) {
 		if n > 0 || !isTimeout(err) {
 			return n, err
 		}
-		limit, err := c.goOn(c.readLimit.Load(), err)
+		next, err := c.goOn(c.read.end.Load(), err)
 		if err == nil {
-			err = c.Conn.SetReadDeadline(limit)
+			err = c.read.advance(next, c.Conn.SetReadDeadline)
 		}
 		if err != nil {
 			return 0, err
@@ -113,9 +154,9 @@ func (c *conn) Write(b []byte) (int, error) {
 		if err == nil || !isTimeout(err) {
 			return written, err
 		}
-		limit, err := c.goOn(c.writeLimit.Load(), err)
+		next, err := c.goOn(c.write.end.Load(), err)
 		if err == nil {
-			err = c.Conn.SetWriteDeadline(limit)
+			err = c.write.advance(next, c.Conn.SetWriteDeadline)
 		}
 		if err != nil {
 			return written, err
@@ -125,6 +166,7 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // writeOpaque ends a blocked write from outside.
 func (c *conn) writeOpaque(serving *call, b []byte) (int, error) {
+	c.write.step.Store(0)
 	if err := c.Conn.SetWriteDeadline(serving.deadline); err != nil {
 		return 0, err
 	}
