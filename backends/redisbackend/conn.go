@@ -51,9 +51,10 @@ type plainConn struct {
 
 // SyscallConn implements [syscall.Conn] for that peek, a system call for each
 // command. A connection whose last step is not over was in use pollEvery ago at
-// most, and is not asked.
+// most, and is not asked, unless some connection has failed since.
 func (p plainConn) SyscallConn() (syscall.RawConn, error) {
-	if p.read.step.Load() > time.Now().UnixNano() {
+	step := p.read.step.Load()
+	if step > time.Now().UnixNano() && p.watch.failed.Load() < step-int64(pollEvery) {
 		return unasked{}, nil
 	}
 	return p.socket.SyscallConn()
@@ -129,7 +130,11 @@ func (c *conn) Read(b []byte) (int, error) {
 				return 0, refused
 			}
 		}
-		if n > 0 || !isTimeout(err) {
+		if n > 0 {
+			return n, err
+		}
+		if !isTimeout(err) {
+			c.watch.failure()
 			return n, err
 		}
 		next, err := c.goOn(c.read.end.Load(), err)
@@ -137,6 +142,7 @@ func (c *conn) Read(b []byte) (int, error) {
 			err = c.read.advance(next, c.Conn.SetReadDeadline)
 		}
 		if err != nil {
+			c.watch.failure()
 			return 0, err
 		}
 	}
@@ -151,7 +157,11 @@ func (c *conn) Write(b []byte) (int, error) {
 	for {
 		n, err := c.Conn.Write(b[written:])
 		written += n
-		if err == nil || !isTimeout(err) {
+		if err == nil {
+			return written, nil
+		}
+		if !isTimeout(err) {
+			c.watch.failure()
 			return written, err
 		}
 		next, err := c.goOn(c.write.end.Load(), err)

@@ -17,6 +17,8 @@ type watch struct {
 
 	tags sync.Map // *time.Location to *tag
 
+	failed atomic.Int64 // Unix time in ns of the last failure of a connection
+
 	mu   sync.Mutex
 	free []*tag
 	made int
@@ -51,6 +53,9 @@ func (w *watch) begin(ctx context.Context, limit time.Duration) *call {
 	t.call.Store(c)
 	return c
 }
+
+// failure notes that a connection has failed: the others may have, too.
+func (w *watch) failure() { w.failed.Store(time.Now().UnixNano()) }
 
 // end forgets a call that has returned.
 func (w *watch) end(c *call) {
