@@ -2,6 +2,7 @@ package redisbackend
 
 import (
 	"bytes"
+	"runtime"
 	"io"
 	"math"
 	"strconv"
@@ -63,7 +64,11 @@ func (s *session) next() error {
 	case !ok:
 		return errReply
 	case r.write != nil:
-		return s.outcome(r.write, kind, line)
+		err := s.outcome(r.write, kind, line)
+		if s.r.Buffered() == 0 {
+			runtime.Gosched() // the caller goes on before the socket is asked again
+		}
+		return err
 	case kind == '-':
 		return refusal(line)
 	case r.kind == requestHello:
