@@ -2,9 +2,9 @@ package redisbackend
 
 import (
 	"bytes"
-	"runtime"
 	"io"
 	"math"
+	"runtime"
 	"strconv"
 	"strings"
 
