@@ -113,7 +113,9 @@ func TestGetOrLoadManyBoundsItsRevalidations(t *testing.T) {
 // StaleWhileRevalidate a stale entry is a miss; GetMany serves it and loads nothing.
 func TestStaleEntriesOfBatches(t *testing.T) {
 	s, c := stale(t, nil)
-	failing := func(context.Context, []string) (map[string]string, error) { return nil, errors.New("the origin is down") }
+	failing := func(context.Context, []string) (map[string]string, error) {
+		return nil, errors.New("the origin is down")
+	}
 	if got, err := secure.For[string](c).GetOrLoadMany(t.Context(), []string{"k"}, failing); got["k"] != "old" || err != nil {
 		t.Errorf("with a loader that fails: %v, %v", got, err)
 	}
