@@ -13,6 +13,9 @@ import (
 // Hex keys may be longer, never shorter; raw keys have exactly this length.
 const MasterKeyBytes = 32
 
+// redacted is embedded in every type that holds key material.
+type redacted = secret.Unprintable
+
 // MasterKey is a key that keys are derived from. It is immutable, safe for
 // concurrent use, and prints as "[redacted]". The zero value is no key.
 type MasterKey struct {

@@ -3,15 +3,7 @@
 // package keys for derived keys.
 package secret
 
-import (
-	"crypto/subtle"
-	"fmt"
-	"io"
-	"log/slog"
-)
-
-// Redacted is what every form of printing shows in place of secret bytes.
-const Redacted = "[redacted]"
+import "crypto/subtle"
 
 // Bytes is an immutable byte string that does not print. The bytes sit behind a
 // function value, so that reflection (fmt on a struct with an unexported field
@@ -19,6 +11,7 @@ const Redacted = "[redacted]"
 //
 // The zero value holds no bytes. Copies share the same bytes.
 type Bytes struct {
+	Unprintable
 	reveal func() []byte
 }
 
@@ -45,18 +38,6 @@ func (b Bytes) IsZero() bool { return b.reveal == nil }
 func (b Bytes) Equal(other Bytes) bool {
 	return subtle.ConstantTimeCompare(b.Reveal(), other.Reveal()) == 1
 }
-
-// Format prints Redacted for every verb and flag.
-func (b Bytes) Format(f fmt.State, _ rune) { io.WriteString(f, Redacted) }
-
-// String returns Redacted.
-func (b Bytes) String() string { return Redacted }
-
-// LogValue returns Redacted.
-func (b Bytes) LogValue() slog.Value { return slog.StringValue(Redacted) }
-
-// MarshalText returns Redacted, which also covers JSON, XML and gob.
-func (b Bytes) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
 
 // Grant entitles its holder to derived keys. Only code inside this module can
 // make one, because only it can import this package; the zero value, which

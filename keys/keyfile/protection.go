@@ -3,6 +3,8 @@ package keyfile
 import (
 	"context"
 	"fmt"
+
+	"github.com/cachekit-io/cachekit-go/internal/secret"
 )
 
 // The kinds of protection, as a file names them.
@@ -15,6 +17,9 @@ const (
 
 // purpose is what the associated data of a KMS protected file begins with.
 const purpose = format + "/1/"
+
+// redacted is embedded in every type that holds key material or a passphrase.
+type redacted = secret.Unprintable
 
 // Protection is how a file is sealed and opened. A program names the one it
 // expects: a file with another kind does not open, so that nobody can swap a
