@@ -10,13 +10,26 @@ package main
 
 import (
 	"context"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/redis/go-redis/v9/logging"
 )
 
 func main() {
+	silence()
 	os.Exit(int(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)))
+}
+
+// silence keeps what libraries say (go-redis of every failed dial, net/http) off
+// standard error: it holds this tool's lines alone, which tell of the failure
+// too. Only a program may do that; package secure leaves global loggers alone.
+func silence() {
+	log.SetOutput(io.Discard)
+	logging.Disable()
 }
 
 // run executes one command line. The first SIGINT or SIGTERM lets the command
