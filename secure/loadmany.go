@@ -15,13 +15,13 @@ import (
 // process is loading, and stored. A key that load's map does not have is
 // ErrAbsent, which is remembered for Options.NegativeTTL.
 //
-// The load runs apart from its callers, as with GetOrLoad. Entries that are stale in
-// the process are served as they are. One that the backend serves stale
+// The load runs apart from its callers, as with GetOrLoad, and takes no locks:
+// processes that miss the same keys at once each load them. Entries that are stale
+// in the process are served as they are. One that the backend serves stale
 // (CachekitIO) is served too and loaded anew in the background, as by GetOrLoad:
-// load is called for its key alone, by one process of all. If some keys failed, the error is a *BatchError
-// that has the error of each, and the map has all the others; an error of load
-// fails the keys that it was called for. No locks are taken: processes that miss
-// the same keys at once each load them.
+// load is called for its key alone, by the one process that gets its lease. If
+// some keys failed, the error is a *BatchError that has the error of each, and the
+// map has all the others; an error of load fails the keys that it was called for.
 func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]T, error)) (map[string]T, error) {
 	c := v.cache.core
 	out := make(map[string]T, len(keys))

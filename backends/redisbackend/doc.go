@@ -47,7 +47,9 @@
 // From five concurrent reads on, small reads are gathered and sent as pipelines,
 // so that they share round trips and system calls; a read that is alone, or of
 // large values, has a connection of its own. A write always has, because a
-// command that is given up cannot be taken out of a pipeline.
+// command that is given up cannot be taken out of a pipeline; only writes of
+// somebody who watches his keys ([backends.WrittenBy]) share one, which is reset
+// when one of them is given up.
 //
 // # Bounds
 //
