@@ -131,7 +131,7 @@ func (d *Document) Keys() []Key {
 }
 
 // MasterKey returns the key of id, whatever its role. The error is
-// ErrUnknownKey, or ErrTransition for a destroyed key.
+// ErrTransition for an unknown id and for a destroyed key.
 func (d *Document) MasterKey(id string) (keys.MasterKey, error) {
 	r, err := d.find(id)
 	if err != nil {
@@ -176,7 +176,7 @@ func (d *Document) Export() (current, previous string, err error) {
 func (d *Document) inUse() ([]keys.MasterKey, error) {
 	var used []record
 	for _, r := range d.records {
-		if r.Role.InUse() {
+		if r.Role.inUse() {
 			used = append(used, r)
 		}
 	}
@@ -214,7 +214,7 @@ func (d *Document) copy() *Document {
 func (d *Document) find(id string) (*record, error) {
 	i := slices.IndexFunc(d.records, func(r record) bool { return r.ID == id })
 	if i < 0 {
-		return nil, ErrUnknownKey
+		return nil, fmt.Errorf("%w: the keyring has no key of that id", ErrTransition)
 	}
 	return &d.records[i], nil
 }

@@ -26,8 +26,7 @@ var (
 	ErrUnsafe = errors.New("keyfile: unsafe file")
 	// ErrLocked: another process is changing the keyring file.
 	ErrLocked = errors.New("keyfile: another process is changing the keyring file: try again when it is done")
-	// ErrTransition: the role of a key does not allow the step.
+	// ErrTransition: the role of a key does not allow the step, or the keyring
+	// has no such key.
 	ErrTransition = errors.New("keyfile: that step is not possible")
-	// ErrUnknownKey: the keyring has no key of that id.
-	ErrUnknownKey = errors.New("keyfile: the keyring has no key of that id")
 )

@@ -34,8 +34,8 @@ func (r Role) String() string {
 	return roleNames[r]
 }
 
-// InUse reports whether a key of this role opens entries.
-func (r Role) InUse() bool { return r >= Staged && r <= Demoted }
+// inUse reports whether a key of this role opens entries.
+func (r Role) inUse() bool { return r >= Staged && r <= Demoted }
 
 // MarshalText returns the role as the file has it.
 func (r Role) MarshalText() ([]byte, error) {

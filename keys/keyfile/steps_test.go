@@ -76,8 +76,8 @@ func TestStepsAndRoles(t *testing.T) {
 		}
 		d := withEveryRole(t)
 		for _, id := range []string{"", "00", d.Keys()[0].ID[:63], strings.ToUpper(d.Keys()[0].ID) + " "} {
-			if err := step.do(d, id); !errors.Is(err, keyfile.ErrUnknownKey) {
-				t.Errorf("%s an unknown key: got %v, want ErrUnknownKey", step.name, err)
+			if err := step.do(d, id); !errors.Is(err, keyfile.ErrTransition) || !strings.Contains(err.Error(), "no key of that id") {
+				t.Errorf("%s an unknown key: got %v, want ErrTransition, unknown", step.name, err)
 			}
 		}
 	}
