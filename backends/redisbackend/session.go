@@ -26,7 +26,6 @@ type session struct {
 	queue     []request // not sent, in order
 	waiting   fifo      // sent and not answered
 	bytes     int       // of the writes in both
-	sent      int       // of those in waiting
 	busy      bool      // somebody is sending
 	over      bool      // nothing is taken any more
 	asked     bool      // the answer to HELLO is due
