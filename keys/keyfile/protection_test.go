@@ -250,6 +250,7 @@ func TestAgeRecipients(t *testing.T) {
 		"no identity":  second(keyfile.Age([]byte("AGE-SECRET-KEY-1NONSENSE"))),
 		"no recipient": second(keyfile.Age(nil, "age1nonsense")),
 		"a comment":    second(keyfile.Age(nil, "# "+to[0])),
+		"one of two":   second(keyfile.Age(nil, to[0], "# none")),
 		"two in one":   second(keyfile.Age(nil, to[0]+"\n"+to[1])),
 		"65 of them":   second(keyfile.Age(nil, strings.Split(strings.Repeat(to[0]+" ", 64)+to[0], " ")...)),
 	} {

@@ -50,7 +50,7 @@ func promote(d *keyfile.Document) error {
 func TestSource(t *testing.T) {
 	path := created(t)
 	s := keyfile.Open(path, clearly, nil)
-	if s.RefreshInterval() != keyfile.DefaultWatch {
+	if s.RefreshInterval() != 10*time.Second || keyfile.DefaultWatch != 10*time.Second {
 		t.Errorf("watched every %v", s.RefreshInterval())
 	}
 	var _ keys.Refresher = s

@@ -136,7 +136,7 @@ func TestDestroyedKeysStayOut(t *testing.T) {
 	}
 	p := must(keyfile.QuickPassphrase(phrase))(t)
 	d = must(p.Open(must(d.Bytes(p, 5))(t)))(t)
-	if _, err := d.Stage(k, "", day); !errors.Is(err, keys.ErrKeyRepeated) {
+	if _, err := d.Stage(k, "", day); !errors.Is(err, keys.ErrKeyRepeated) || !strings.Contains(err.Error(), "destroyed in this file") {
 		t.Errorf("a destroyed key is staged again: %v", err)
 	}
 	if text := string(must(d.Plain("cleartext", 6))(t)); strings.Count(text, `"typeUrl"`) != 1 {
