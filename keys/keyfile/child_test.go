@@ -30,12 +30,13 @@ const (
 
 // jobs are what a child process of a test does in a directory.
 var jobs = map[string]func(dir string) error{
-	"read-only directory": readOnlyDirectory,
-	"fill the disk":       fillDisk,
-	"grow too large":      growTooLarge,
-	"rotate for ever":     rotateForEver,
-	"create for ever":     createForEver,
-	"write for tink":      writeForTink, // of internal/tinkcompat
+	"read-only directory":  readOnlyDirectory,
+	"fill the disk":        fillDisk,
+	"grow too large":       growTooLarge,
+	"rotate for ever":      rotateForEver,
+	"create for ever":      createForEver,
+	"write for tink":       writeForTink, // of internal/tinkcompat
+	"read a mount of root": readMountOfRoot,
 }
 
 func TestMain(m *testing.M) {
