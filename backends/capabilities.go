@@ -15,6 +15,7 @@ type Caps struct {
 	Scanner      Scanner
 	Swapper      Swapper
 	BatchSwapper BatchSwapper
+	Rewriter     Rewriter
 	Replacer     Replacer
 	KeyRuler     KeyRuler
 	Metered      Metered
@@ -42,6 +43,7 @@ func CapabilitiesOf(b Backend) Caps {
 	c.Scanner, _ = b.(Scanner)
 	c.Swapper, _ = b.(Swapper)
 	c.BatchSwapper, _ = b.(BatchSwapper)
+	c.Rewriter, _ = b.(Rewriter)
 	c.Replacer, _ = b.(Replacer)
 	c.KeyRuler, _ = b.(KeyRuler)
 	c.Metered, _ = b.(Metered)
@@ -151,6 +153,31 @@ type SwapItem struct {
 type SwapResult struct {
 	Swapped bool
 	Err     error
+}
+
+// Rewriter reads many entries and replaces them by what is made of them, in fewer
+// round trips than a read and a [BatchSwapper] need.
+type Rewriter interface {
+	// RewriteMany calls replace once for each key that has an entry, with its
+	// place in keys and its value, which replace may keep. Whatever replace returns
+	// is stored under the key, with the remaining TTL (or its absence) kept, if the
+	// entry was not written meanwhile; nil leaves it. Then each entry that was
+	// rewritten is read back from the storage and given to stored, unless that is
+	// nil: its value is nil if it is gone by then, and valid during the call only.
+	// Both are called by one goroutine at a time and not after RewriteMany has
+	// returned. There is one result for each key, in order.
+	RewriteMany(ctx context.Context, keys []string, replace func(i int, value []byte) (replacement []byte), stored func(i int, value []byte)) []RewriteResult
+}
+
+// RewriteResult is one result of Rewriter.RewriteMany. Found says that there was
+// an entry, Rewritten that its replacement was stored, with an Err if it could not
+// be read back. An entry that is neither
+// rewritten nor has an error holds what it held, or what somebody else has written
+// meanwhile: entries are rewritten together, so one that was written may hold up
+// others. [Swapper] decides on each for itself.
+type RewriteResult struct {
+	Found, Rewritten bool
+	Err              error
 }
 
 // Replacer replaces a value only if it is still the one that the caller read, and

@@ -360,6 +360,7 @@ func swapCases() []Case {
 			t.ttlIs(b, key("kept"), backends.NoExpiry)
 			t.misses(b, key("none"))
 		}},
+		{Name: "RewriteMany", Rule: "RewriteMany gives each entry that there is to the caller once, and keeps what he leaves and the TTL of what it replaces", Needs: []string{"Rewriter"}, run: (*probe).rewriteMany},
 	}
 }
 

@@ -16,7 +16,7 @@ type Harness struct {
 	Open func(tb testing.TB) Subject
 
 	// Want names the capabilities that the backend must have: "Batcher",
-	// "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper",
+	// "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Rewriter",
 	// "Replacer", "KeyRuler", "Watcher".
 	Want []string
 
@@ -147,14 +147,14 @@ func (h Harness) can(name string) bool { return h.Without[name] == "" }
 
 // Capabilities returns the names that Harness.Want knows.
 func Capabilities() []string {
-	return []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Replacer", "KeyRuler", "Watcher"}
+	return []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Rewriter", "Replacer", "KeyRuler", "Watcher"}
 }
 
 func capabilityNames(b backends.Backend) []string {
 	c := backends.CapabilitiesOf(b)
 	there := []bool{
 		c.Batcher != nil, c.EntryReader != nil, c.TTLer != nil, c.Locker != nil,
-		c.Scanner != nil, c.Swapper != nil, c.BatchSwapper != nil, c.Replacer != nil, c.KeyRuler != nil,
+		c.Scanner != nil, c.Swapper != nil, c.BatchSwapper != nil, c.Rewriter != nil, c.Replacer != nil, c.KeyRuler != nil,
 		c.Watcher != nil,
 	}
 	var names []string

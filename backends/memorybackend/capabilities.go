@@ -1,7 +1,9 @@
 package memorybackend
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
@@ -148,6 +150,33 @@ func (b *Backend) SwapMany(ctx context.Context, items []backends.SwapItem) []bac
 	out := make([]backends.SwapResult, len(items))
 	for i, it := range items {
 		out[i].Swapped, out[i].Err = b.Swap(ctx, it.Key, it.Old, it.New)
+	}
+	return out
+}
+
+// RewriteMany implements [backends.Rewriter].
+func (b *Backend) RewriteMany(ctx context.Context, keys []string, replace func(i int, value []byte) []byte, stored func(i int, value []byte)) []backends.RewriteResult {
+	out := make([]backends.RewriteResult, len(keys))
+	for i, key := range keys {
+		r := &out[i]
+		old, err := b.Get(ctx, key)
+		if errors.Is(err, backends.ErrNotFound) {
+			continue
+		}
+		if r.Found, r.Err = err == nil, err; err != nil {
+			continue
+		}
+		if new := replace(i, bytes.Clone(old)); new != nil {
+			r.Rewritten, r.Err = b.Swap(ctx, key, old, new)
+		}
+		if r.Rewritten && stored != nil {
+			back, err := b.Get(ctx, key)
+			if err == nil || errors.Is(err, backends.ErrNotFound) {
+				stored(i, back)
+			} else {
+				r.Err = err
+			}
+		}
 	}
 	return out
 }

@@ -91,6 +91,9 @@ var everything = map[string]func(context.Context, *redisbackend.Backend) error{
 	"SwapMany": func(ctx context.Context, b *redisbackend.Backend) error {
 		return b.SwapMany(ctx, []backends.SwapItem{{Key: "k"}})[0].Err
 	},
+	"RewriteMany": func(ctx context.Context, b *redisbackend.Backend) error {
+		return b.RewriteMany(ctx, []string{"k"}, keepValue, nil)[0].Err
+	},
 	"Lock": func(ctx context.Context, b *redisbackend.Backend) error {
 		_, err := b.Lock(ctx, "k", time.Minute)
 		return err

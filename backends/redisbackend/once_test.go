@@ -89,6 +89,9 @@ func sendsOnce(t *testing.T, b *redisbackend.Backend, count *atomic.Int64) {
 		"SwapMany": func(ctx context.Context) error {
 			return b.SwapMany(ctx, []backends.SwapItem{{Key: lostKey, Old: value, New: value}})[0].Err
 		},
+		"RewriteMany": func(ctx context.Context) error {
+			return b.RewriteMany(ctx, []string{lostKey}, keepValue, nil)[0].Err
+		},
 	} {
 		for how, ctx := range map[string]context.Context{"a context that ends": t.Context(), "none": context.Background()} {
 			count.Store(0)

@@ -13,13 +13,12 @@ import (
 
 // maxWatched is how many keys one transaction watches: Redis looks through the
 // list of watched keys for each that is added.
-const maxWatched = 100
+const maxWatched = 50
 
 // SwapMany implements [backends.BatchSwapper]. A single server runs optimistic
-// transactions of 100 entries, which cost it a third of what a script does; a
-// Cluster or a Ring runs the script of Swap for each entry, in one pipeline for
-// each node. So does a single server for entries that somebody else is writing,
-// and for a user who may not run WATCH, MULTI and EXEC.
+// transactions of 50 entries; a Cluster or a Ring runs the script of Swap for each
+// entry, in one pipeline for each node. So does a single server for entries that
+// somebody else is writing, and for a user who may not run WATCH, MULTI and EXEC.
 func (b *Backend) SwapMany(ctx context.Context, items []backends.SwapItem) []backends.SwapResult {
 	results := make([]backends.SwapResult, len(items))
 	valid := check(items, func(it backends.SwapItem) error { return b.checkItem("swap many", it.Key, it.New, backends.NoExpiry) },
@@ -106,20 +105,55 @@ func (t *transaction) add(ctx context.Context, b *Backend, it backends.SwapItem)
 func (t *transaction) run(ctx context.Context, b *Backend, client *redis.Client) ([]bool, error) {
 	conn := client.Conn()
 	defer conn.Close()
-	held, err := t.watch(ctx, b, conn)
-	if err != nil {
+	held := make([]bool, len(t.keys))
+	r := newReply(b.limit, len(t.keys))
+	r.take = func(i int, value []byte) { held[i] = value != nil && bytes.Equal(value, t.old[i]) }
+	watching, err := t.watch(ctx, conn, r)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if held == nil {
+	case !watching:
 		return nil, reset(ctx, conn)
+	case !slices.Contains(held, true):
+		return held, reset(ctx, conn)
 	}
-	swapped := make([]bool, len(t.keys))
-	sets := t.sets(ctx, held)
-	if len(sets) == 0 {
-		return swapped, reset(ctx, conn)
+	return t.commit(ctx, conn, held, nil)
+}
+
+// watch begins the transaction and has r take the values; false if the server
+// refuses. MULTI is answered before a SET is sent: a server that refuses it would
+// run each SET as it comes.
+func (t *transaction) watch(ctx context.Context, conn *redis.Conn, r *reply) (bool, error) {
+	args := make([]any, 1, len(t.keys)+1)
+	for _, key := range t.keys {
+		args = append(args, key)
 	}
-	exec := redis.NewSliceCmd(ctx, "exec")
-	if err := exchange(ctx, conn, append(sets, exec)...); err != nil {
+	command := func(name string) []any {
+		args[0] = name
+		return slices.Clone(args)
+	}
+	watch, multi := redis.NewStatusCmd(ctx, command("watch")...), redis.NewStatusCmd(ctx, "multi")
+	if err := exchange(ctx, conn, watch, redis.NewRawWriteToCmd(ctx, r, command("mget")...), multi); err != nil {
+		return false, err
+	}
+	if watch.Err() != nil || r.err != nil || multi.Err() != nil {
+		return false, nil
+	}
+	if r.taken != len(t.keys) {
+		return false, errReply
+	}
+	return true, nil
+}
+
+// commit writes the chosen entries and says which it did, as run does. then, if
+// any, is what follows in the same round trip.
+func (t *transaction) commit(ctx context.Context, conn *redis.Conn, chosen []bool, then redis.Cmder) ([]bool, error) {
+	sets, exec := t.sets(ctx, chosen), redis.NewSliceCmd(ctx, "exec")
+	cmds := append(sets, exec)
+	if then != nil {
+		cmds = append(cmds, then)
+	}
+	if err := exchange(ctx, conn, cmds...); err != nil {
 		return nil, err
 	}
 	answers, err := exec.Result()
@@ -129,50 +163,23 @@ func (t *transaction) run(ctx context.Context, b *Backend, client *redis.Client)
 	case len(answers) != len(sets):
 		return nil, errReply
 	}
-	for i := range held {
-		if !held[i] {
+	written := make([]bool, len(chosen))
+	for i := range chosen {
+		if !chosen[i] {
 			continue
 		}
 		if refused, ok := answers[0].(error); ok {
 			return nil, refused
 		}
-		swapped[i], answers = answers[0] == "OK", answers[1:]
+		written[i], answers = answers[0] == "OK", answers[1:]
 	}
-	return swapped, nil
+	return written, nil
 }
 
-// watch begins the transaction and says which keys hold their old value; nil if
-// the server refuses. MULTI is answered before a SET is sent: a server that
-// refuses it would run each SET as it comes.
-func (t *transaction) watch(ctx context.Context, b *Backend, conn *redis.Conn) (held []bool, err error) {
-	args := make([]any, 1, len(t.keys)+1)
-	for _, key := range t.keys {
-		args = append(args, key)
-	}
-	command := func(name string) []any {
-		args[0] = name
-		return slices.Clone(args)
-	}
-	held = make([]bool, len(t.keys))
-	r := newReply(b.limit, len(t.keys))
-	r.take = func(i int, value []byte) { held[i] = value != nil && bytes.Equal(value, t.old[i]) }
-	watch, multi := redis.NewStatusCmd(ctx, command("watch")...), redis.NewStatusCmd(ctx, "multi")
-	if err := exchange(ctx, conn, watch, redis.NewRawWriteToCmd(ctx, r, command("mget")...), multi); err != nil {
-		return nil, err
-	}
-	if watch.Err() != nil || r.err != nil || multi.Err() != nil {
-		return nil, nil
-	}
-	if r.taken != len(t.keys) {
-		return nil, errReply
-	}
-	return held, nil
-}
-
-// sets are the commands that replace what is held. XX: before 6.0.9 a watched
+// sets are the commands that replace what is chosen; XX: before 6.0.9 a watched
 // key that expires does not stop the transaction.
-func (t *transaction) sets(ctx context.Context, held []bool) (cmds []redis.Cmder) {
-	for i, ok := range held {
+func (t *transaction) sets(ctx context.Context, chosen []bool) (cmds []redis.Cmder) {
+	for i, ok := range chosen {
 		if ok {
 			cmds = append(cmds, redis.NewStatusCmd(ctx, "set", t.keys[i], t.new[i], "xx", "keepttl"))
 		}

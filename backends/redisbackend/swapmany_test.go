@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func (m *meanwhile) ProcessHook(next redis.ProcessHook) redis.ProcessHook { retu
 
 func (m *meanwhile) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if f := m.f; f != nil && cmds[len(cmds)-1].Name() == "exec" {
+		if f := m.f; f != nil && slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Name() == "exec" }) {
 			m.f = nil
 			f()
 		}

@@ -66,6 +66,20 @@ func (m batchSwapper) SwapMany(ctx context.Context, items []backends.SwapItem) [
 	})
 }
 
+type rewriter struct{ b *Backend }
+
+// RewriteMany is sent once, as Swap is.
+func (m rewriter) RewriteMany(ctx context.Context, keys []string, replace func(int, []byte) []byte, stored func(int, []byte)) []backends.RewriteResult {
+	return runBatch(ctx, m.b, call{op: "rewrite many", once: true}, &batch[string, backends.RewriteResult]{
+		inputs: keys,
+		turns:  turnsOf(m.b, keys, func(key string) string { return key }),
+		send: func(ctx context.Context, b *Backend, keys []string) []backends.RewriteResult {
+			return b.caps.Rewriter.RewriteMany(ctx, keys, replace, stored)
+		},
+		err: func(r *backends.RewriteResult) *error { return &r.Err },
+	})
+}
+
 // turnsOf numbers the writes of a batch in its order. Of two with one key, the
 // later supersedes the earlier, which is not retried then.
 func turnsOf[I any](b *Backend, inputs []I, key func(I) string) []turn {

@@ -37,6 +37,9 @@ func (b *Backend) Capabilities() backends.Caps {
 	if b.caps.BatchSwapper != nil {
 		c.BatchSwapper = batchSwapper{b}
 	}
+	if b.caps.Rewriter != nil {
+		c.Rewriter = rewriter{b}
+	}
 	return c
 }
 

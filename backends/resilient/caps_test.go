@@ -118,6 +118,9 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 	ops["swap many"] = func(ctx context.Context, _ *resilient.Backend, c backends.Caps) error {
 		return c.BatchSwapper.SwapMany(ctx, []backends.SwapItem{{Key: "k"}})[0].Err
 	}
+	ops["swap what was read"] = func(ctx context.Context, _ *resilient.Backend, c backends.Caps) error {
+		return c.Rewriter.RewriteMany(ctx, []string{"k"}, func(int, []byte) []byte { return nil }, nil)[0].Err
+	}
 	for name, op := range ops {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMemory()

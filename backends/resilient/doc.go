@@ -44,7 +44,7 @@
 //   - Unlock is retried: it names the token, so it cannot release another
 //     owner's lock. It may report false for a lock that its first attempt
 //     released.
-//   - Lock, Swap, SwapMany and Replace are not. A second Lock would draw a second token and find
+//   - Lock, Swap, SwapMany, RewriteMany and Replace are not. A second Lock would draw a second token and find
 //     the first one's lock; a second Swap would find the first one's bytes and
 //     report false; and no error of the contract proves that nothing was done.
 //   - Of a batch, only the keys that failed are sent again.

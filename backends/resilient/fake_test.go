@@ -191,6 +191,14 @@ func (m *memory) SwapMany(ctx context.Context, items []backends.SwapItem) []back
 	return out
 }
 
+func (m *memory) RewriteMany(ctx context.Context, keys []string, replace func(int, []byte) []byte, _ func(int, []byte)) []backends.RewriteResult {
+	out := make([]backends.RewriteResult, len(keys))
+	for i, key := range keys {
+		out[i].Rewritten, out[i].Err = m.Swap(ctx, key, nil, replace(i, nil))
+	}
+	return out
+}
+
 func (m *memory) Meter(func() backends.Counters) (stop func()) { return func() {} }
 
 func (m *memory) KeyRules() backends.KeyRules { return backends.KeyRules{MaxBytes: 77} }

@@ -58,6 +58,60 @@ func (c *chunk) read(ctx context.Context, entries []entry) {
 	}
 }
 
+// rewrites says whether the storage can read and replace the chunk in one. It
+// asks for no remaining TTLs.
+func (c *chunk) rewrites() bool {
+	return c.w.cfg.Reseal && !c.w.cfg.Ages && c.w.cfg.Store.CanRewrite()
+}
+
+// rewrite reads and counts entries, as read does, while the storage watches for
+// other writers, and replaces those under an old key. It keeps those that the
+// storage has left to replace: somebody has written one of them, perhaps.
+func (c *chunk) rewrite(ctx context.Context, entries []entry) {
+	c.old, c.pairs = nil, nil
+	var at []int // of c.old in entries
+	var stored func(int, envelope.Received, bool)
+	if c.w.cfg.Verify {
+		stored = func(i int, r envelope.Received, found bool) {
+			if found {
+				c.check(entries[i], r)
+			}
+		}
+	}
+	results := c.w.cfg.Store.RewriteMany(ctx, names(entries), func(i int, r envelope.Received) envelope.Sealed {
+		c.judge(entries[i], store.Fetched{Received: r})
+		if len(c.pairs) == len(at) {
+			return envelope.Sealed{}
+		}
+		at = append(at, i)
+		return c.pairs[len(c.pairs)-1].New
+	}, stored)
+	for i, r := range results {
+		c.report.Seen++
+		if r.Err != nil {
+			c.failed(entries[i], r.Err)
+		} else if !r.Found {
+			c.report.Gone++
+		}
+	}
+	c.worker.old = len(at) > 0
+	c.rewritten(at, results)
+}
+
+// rewritten counts what was replaced and keeps what is left.
+func (c *chunk) rewritten(at []int, results []backends.RewriteResult) {
+	old, pairs := c.old, c.pairs
+	c.old, c.pairs = nil, nil
+	for j, i := range at {
+		switch r := results[i]; {
+		case r.Rewritten:
+			c.report.Resealed++
+		case r.Err == nil:
+			c.old, c.pairs = append(c.old, old[j]), append(c.pairs, pairs[j])
+		}
+	}
+}
+
 // judge opens one entry.
 func (c *chunk) judge(e entry, f store.Fetched) {
 	c.report.Bytes += uint64(f.Received.Len())
@@ -140,12 +194,17 @@ func (c *chunk) verify(ctx context.Context, entries []entry) {
 		case r.Err != nil:
 			c.failed(e, r.Err)
 		case r.Found:
-			if place, _, ok := c.open(e, r.Fetched.Received); !ok {
-				c.failed(e, errNotBack)
-			} else if place > 0 {
-				c.report.Left++ // an old writer has come between
-			}
+			c.check(e, r.Fetched.Received)
 		}
+	}
+}
+
+// check opens an entry that was replaced.
+func (c *chunk) check(e entry, r envelope.Received) {
+	if place, _, ok := c.open(e, r); !ok {
+		c.failed(e, errNotBack)
+	} else if place > 0 {
+		c.report.Left++ // an old writer has come between
 	}
 }
 

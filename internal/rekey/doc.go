@@ -3,8 +3,9 @@
 // current one.
 //
 // A newer write is never overwritten: an entry is replaced only while the storage
-// still holds the very bytes that were opened ([backends.Swapper]), and its time
-// to live stays. A walk can be stopped at any entry, by a signal or by force, and
+// still holds the very bytes that were opened ([backends.Swapper]; where the
+// storage can, it watches the entry from before the read, [backends.Rewriter]), and
+// its time to live stays. A walk can be stopped at any entry, by a signal or by force, and
 // run again, from its cursor or from the start: an entry under the current key is
 // left alone.
 //

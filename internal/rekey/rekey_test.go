@@ -184,9 +184,15 @@ func TestTenantsByKey(t *testing.T) {
 
 // A newer write between the read and the swap is never overwritten.
 func TestNewerWritesStay(t *testing.T) {
+	t.Run("in a first chunk", func(t *testing.T) { newerWritesStay(t, 3, 0) })
+	t.Run("in one that is read and replaced in one", func(t *testing.T) { newerWritesStay(t, 100, 97) })
+}
+
+// newerWritesStay walks n entries in order while two are written from the first on.
+func newerWritesStay(t *testing.T, n, first int) {
 	f := newFleet(t)
-	f.fill(t, f.old, "default", "old", 3)
-	newer := map[string]*envelope.Box{"old:0": box(t, "default", f.new), "old:1": box(t, "default", f.old)}
+	f.fill(t, f.old, "default", "old", n)
+	newer := map[string]*envelope.Box{fmt.Sprint("old:", first): box(t, "default", f.new), fmt.Sprint("old:", first+1): box(t, "default", f.old)}
 	var done sync.Map
 	f.backend.Intercept(func(_ context.Context, op, key string) error {
 		if b := newer[key]; b != nil && op == "swap" {
@@ -199,13 +205,21 @@ func TestNewerWritesStay(t *testing.T) {
 		}
 		return nil
 	})
-	r, err := rekey.Walk(t.Context(), f.config(t))
-	if err != nil || r.Resealed != 2 || r.Changed != 1 || r.Left != 0 {
+	cfg := f.config(t)
+	cfg.Parallel = 1
+	cfg.Keys = func(yield func(string) bool) error {
+		for i := range n {
+			yield(fmt.Sprint("old:", i))
+		}
+		return nil
+	}
+	r, err := rekey.Walk(t.Context(), cfg)
+	if err != nil || r.Resealed != uint64(n-1) || r.Changed != 1 || r.Left != 0 || r.Seen != uint64(n) || r.Old() != uint64(n) {
 		t.Fatalf("Walk = %+v, %v", r, err)
 	}
 	b := box(t, "default", f.new)
 	for i, want := range []string{"\xa5newer", "\xa5newer", "\xa5value"} {
-		got, _, err := f.store.Get(t.Context(), fmt.Sprint("old:", i), false)
+		got, _, err := f.store.Get(t.Context(), fmt.Sprint("old:", first+i), false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,8 +12,9 @@ var errStopped = errors.New("rekey: stopped")
 type worker struct {
 	w       *walk
 	doc     []byte
-	largest int // entry seen lately, in bytes
-	fit     int // keys of the chunk before
+	largest int  // entry seen lately, in bytes
+	fit     int  // keys of the chunk before
+	old     bool // it had entries to replace
 }
 
 func newWorker(w *walk) *worker { return &worker{w: w, fit: 16} }
@@ -74,7 +75,12 @@ func (k *worker) look(ctx context.Context, entries []entry, p *page) error {
 	c := &chunk{worker: k, report: &p.report}
 	for c.first = true; len(entries) > 0; c.first = false {
 		c.tries++
-		c.read(ctx, entries)
+		if c.first && k.old && c.rewrites() {
+			c.rewrite(ctx, entries)
+		} else {
+			c.read(ctx, entries)
+			k.old = len(c.old) > 0
+		}
 		if len(c.old) == 0 {
 			break
 		}

@@ -109,6 +109,38 @@ func (s *Store) SwapMany(ctx context.Context, pairs []Pair) []backends.SwapResul
 	return s.caps.BatchSwapper.SwapMany(ctx, items)
 }
 
+// CanRewrite reports whether the storage can read and replace in one.
+func (s *Store) CanRewrite() bool { return s.caps.Rewriter != nil }
+
+// RewriteMany reads the entries of keys, gives each that there is to replace, once,
+// and stores what that returns, sealed for the same key, as backends.Rewriter says;
+// a zero entry leaves what is there. Unless stored is nil, it is given each entry
+// that was rewritten, as it is read back; found is false if it is gone. The storage
+// must be able to.
+func (s *Store) RewriteMany(ctx context.Context, keys []string, replace func(i int, r envelope.Received) envelope.Sealed,
+	stored func(i int, r envelope.Received, found bool)) []backends.RewriteResult {
+	var strays []int
+	var back func(int, []byte)
+	if stored != nil {
+		back = func(i int, value []byte) { stored(i, envelope.Receive(keys[i], value), value != nil) }
+	}
+	out := s.caps.Rewriter.RewriteMany(ctx, keys, func(i int, value []byte) []byte {
+		e := replace(i, envelope.Receive(keys[i], value))
+		switch {
+		case e.IsZero():
+			return nil
+		case e.Key() != keys[i]:
+			strays = append(strays, i)
+			return nil
+		}
+		return e.Bytes()
+	}, back)
+	for _, i := range strays {
+		out[i].Err = errOtherKey
+	}
+	return out
+}
+
 // each runs f for 0..n-1, at most parallel at a time, and waits for all.
 func each(n int, f func(i int)) {
 	var wg sync.WaitGroup

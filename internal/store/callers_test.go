@@ -27,6 +27,7 @@ var writes = map[string][]string{
 	"Swapper":      {"Swap"},
 	"Replacer":     {"Replace"},
 	"BatchSwapper": {"SwapMany"},
+	"Rewriter":     {"RewriteMany"},
 }
 
 // Only sealed bytes can reach a backend (DESIGN.md, I1) because package store,
