@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,7 +40,8 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, out io.Writer, phase time.Duration, charts, listen string) error {
+func run(ctx context.Context, to io.Writer, phase time.Duration, charts, listen string) error {
+	out := &shared{w: to}
 	spans := new(printer)
 	traces := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
 	registry := prometheus.NewRegistry()
@@ -79,6 +81,18 @@ func run(ctx context.Context, out io.Writer, phase time.Duration, charts, listen
 		return nil
 	}
 	return drawAll(charts, h)
+}
+
+// shared is a writer for several goroutines: a cache logs in the background too.
+type shared struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
 }
 
 func withoutTime(_ []string, a slog.Attr) slog.Attr {
