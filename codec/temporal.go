@@ -3,6 +3,7 @@ package codec
 import (
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/internal/mpack"
@@ -123,6 +124,11 @@ func parseTime(text string) (time.Time, error) {
 }
 
 func parseAny(text string, layouts ...string) (t time.Time, err error) {
+	// time.Parse takes an offset of -1 s for none.
+	if wall, ok := strings.CutSuffix(text, "-00:00:01"); ok {
+		t, err = parseAny(wall+"Z", layouts...)
+		return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.FixedZone("", -1)), err
+	}
 	for _, layout := range layouts {
 		for _, zone := range []string{"Z07:00", "z07:00", "Z07:00:00", ""} {
 			if t, err = time.Parse(layout+zone, text); err == nil {
