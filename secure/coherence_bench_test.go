@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends/redisbackend"
+	"github.com/cachekit-io/cachekit-go/internal/beside"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 	"github.com/cachekit-io/cachekit-go/secure"
 )
@@ -37,18 +37,13 @@ func BenchmarkCoherence(b *testing.B) {
 				}
 				ratios, offs, ons = append(ratios, y/x), append(offs, x), append(ons, y)
 			}
-			b.ReportMetric(median(ratios), "ratio")
-			b.ReportMetric(median(offs), "off-ops/s")
-			b.ReportMetric(median(ons), "on-ops/s")
+			b.ReportMetric(beside.Median(ratios), "ratio")
+			b.ReportMetric(beside.Median(offs), "off-ops/s")
+			b.ReportMetric(beside.Median(ons), "on-ops/s")
 			s := on.Stats()
 			b.ReportMetric(float64(s.L1.Hits)/float64(s.L1.Hits+s.L1.Misses), "on-hit-rate")
 		})
 	}
-}
-
-func median(v []float64) float64 {
-	slices.Sort(v)
-	return v[len(v)/2]
 }
 
 const mixedKeys = 1000

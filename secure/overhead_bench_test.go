@@ -3,11 +3,11 @@ package secure_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/cachekit-io/cachekit-go/internal/beside"
 	"github.com/cachekit-io/cachekit-go/secure"
 	"github.com/cachekit-io/cachekit-go/secure/otelsecure"
 )
@@ -65,8 +65,7 @@ func BenchmarkWholeStack(b *testing.B) {
 			}
 			b.ReportMetric(0, "ns/op")
 			for i, name := range names {
-				slices.Sort(rounds[i])
-				b.ReportMetric(rounds[i][len(rounds[i])/2], name+"-ns")
+				b.ReportMetric(beside.Median(rounds[i]), name+"-ns")
 				b.ReportMetric(testing.AllocsPerRun(500, func() { _ = tc.call(caches[i]) }), name+"-allocs")
 			}
 		})
@@ -108,8 +107,7 @@ func BenchmarkHotKey(b *testing.B) {
 		}
 	}
 	for i, name := range []string{"get", "load"} {
-		slices.Sort(rounds[i])
-		b.ReportMetric(rounds[i][len(rounds[i])/2], name+"-ns")
+		b.ReportMetric(beside.Median(rounds[i]), name+"-ns")
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(rounds[1][len(rounds[1])/2]/rounds[0][len(rounds[0])/2], "ratio")

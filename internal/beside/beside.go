@@ -157,7 +157,7 @@ var epoch = time.Now()
 func now() cost {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return cost{time.Since(epoch), cpuTime(), m.Mallocs}
+	return cost{time.Since(epoch), CPUTime(), m.Mallocs}
 }
 
 func median(n int, v func(int) float64) float64 {
@@ -165,6 +165,11 @@ func median(n int, v func(int) float64) float64 {
 	for i := range all {
 		all[i] = v(i)
 	}
-	slices.Sort(all)
-	return all[n/2]
+	return Median(all)
+}
+
+// Median returns the median of v, which it sorts: the upper one of two.
+func Median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
 }

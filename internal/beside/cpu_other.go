@@ -4,4 +4,5 @@ package beside
 
 import "time"
 
-func cpuTime() time.Duration { return 0 }
+// CPUTime is not known here.
+func CPUTime() time.Duration { return 0 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/beside"
 	"github.com/cachekit-io/cachekit-go/internal/peers"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 	"github.com/cachekit-io/cachekit-go/secure"
@@ -34,8 +34,7 @@ func compare(b *testing.B, measure func(testing.TB, string, string, time.Duratio
 			}
 			b.ReportMetric(0, "ns/op")
 			for unit, all := range map[string][]float64{"peer-ns": peer, "ours-ns": we, "ratio": ratio} {
-				slices.Sort(all)
-				b.ReportMetric(all[len(all)/2], unit)
+				b.ReportMetric(beside.Median(all), unit)
 			}
 		})
 	}

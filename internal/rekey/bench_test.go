@@ -10,13 +10,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachekit-io/cachekit-go/backends/redisbackend"
+	"github.com/cachekit-io/cachekit-go/internal/beside"
 	"github.com/cachekit-io/cachekit-go/internal/rekey"
 	"github.com/cachekit-io/cachekit-go/internal/store"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
@@ -122,15 +122,9 @@ func (f *bench) walk(b *testing.B, verify bool) {
 type cost struct{ wall, own, server float64 }
 
 func (f *bench) measure(run func()) cost {
-	start, own, server := time.Now(), ownCPU(), f.serverCPU()
+	start, own, server := time.Now(), beside.CPUTime(), f.serverCPU()
 	run()
-	return cost{float64(time.Since(start)), ownCPU() - own, f.serverCPU() - server}
-}
-
-func ownCPU() float64 {
-	var r syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
-	return float64(r.Utime.Nano() + r.Stime.Nano())
+	return cost{float64(time.Since(start)), float64(beside.CPUTime() - own), f.serverCPU() - server}
 }
 
 func (f *bench) serverCPU() (ns float64) {
