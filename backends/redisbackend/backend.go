@@ -170,11 +170,9 @@ func (b *Backend) Exists(ctx context.Context, key string) (bool, error) {
 	})
 }
 
-// change runs a command that alters key and answers how many it altered.
+// change runs a command that alters key, which has been checked, and answers how
+// many it altered.
 func (b *Backend) change(ctx context.Context, op, key string, args ...any) (bool, error) {
-	if err := backends.CheckKey(key); err != nil {
-		return false, err
-	}
 	return write(ctx, b, op, []string{key}, func(ctx context.Context) (bool, error) {
 		n, err := b.integer(ctx, args...)
 		return n > 0, err

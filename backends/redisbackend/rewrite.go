@@ -57,14 +57,11 @@ func (b *Backend) readOnly(ctx context.Context, keys []string, left []int, resul
 func (b *Backend) rewrite(ctx context.Context, valid []int, keys []string, begin func() *rewriting) (left []int) {
 	for part := range slices.Chunk(valid, maxWatched) {
 		w := begin()
-		seen := make(map[string]bool, len(part))
-		for _, i := range part {
-			if seen[keys[i]] {
-				left = append(left, i)
-				continue
-			}
-			seen[keys[i]] = true
-			w.at, w.t.keys = append(w.at, i), append(w.t.keys, keys[i])
+		var again []int
+		w.at, again = distinct(part, func(i int) string { return keys[i] })
+		left = append(left, again...)
+		for _, i := range w.at {
+			w.t.keys = append(w.t.keys, keys[i])
 		}
 		read, err := w.run(ctx)
 		switch {

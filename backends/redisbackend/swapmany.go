@@ -55,14 +55,13 @@ func (b *Backend) swapEach(ctx context.Context, items []backends.SwapItem, valid
 // transaction has decided.
 func (b *Backend) transact(ctx context.Context, client *redis.Client, items []backends.SwapItem, valid []int, results []backends.SwapResult) (left []int) {
 	for part := range slices.Chunk(valid, maxWatched) {
-		t := &transaction{seen: make(map[string]bool, len(part))}
-		var its []int
-		for _, i := range part {
-			if !t.add(ctx, b, items[i]) {
-				left = append(left, i)
-				continue
-			}
-			its = append(its, i)
+		its, again := distinct(part, func(i int) string { return items[i].Key })
+		left = append(left, again...)
+		t := &transaction{}
+		for _, i := range its {
+			it := items[i]
+			t.keys = append(t.keys, it.Key)
+			t.old, t.new = append(t.old, b.hold(ctx, it.Old)), append(t.new, b.hold(ctx, it.New))
 		}
 		swapped, err := write(ctx, b, "swap many", t.keys, func(ctx context.Context) ([]bool, error) { return t.run(ctx, b, client) })
 		switch {
@@ -84,20 +83,23 @@ func (b *Backend) transact(ctx context.Context, client *redis.Client, items []ba
 // transaction swaps entries of different keys, all that hold their old value or,
 // if somebody writes one of them meanwhile, none.
 type transaction struct {
-	seen     map[string]bool
 	keys     []string
 	old, new [][]byte
 }
 
-// add reports false for a key that is there already.
-func (t *transaction) add(ctx context.Context, b *Backend, it backends.SwapItem) bool {
-	if t.seen[it.Key] {
-		return false
+// distinct splits places by whether their key comes for the first time: a
+// transaction has each key once.
+func distinct(places []int, key func(i int) string) (first, again []int) {
+	seen := make(map[string]bool, len(places))
+	for _, i := range places {
+		if k := key(i); seen[k] {
+			again = append(again, i)
+		} else {
+			seen[k] = true
+			first = append(first, i)
+		}
 	}
-	t.seen[it.Key] = true
-	t.keys = append(t.keys, it.Key)
-	t.old, t.new = append(t.old, b.hold(ctx, it.Old)), append(t.new, b.hold(ctx, it.New))
-	return true
+	return first, again
 }
 
 // run says which entries were swapped; nil if the server has not carried the

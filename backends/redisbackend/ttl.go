@@ -52,11 +52,11 @@ func (b *Backend) Touch(ctx context.Context, key string, ttl time.Duration) (boo
 	if ttl <= 0 {
 		return false, backends.ErrTTL
 	}
-	if ttl != backends.NoExpiry {
-		return b.change(ctx, "touch", key, "pexpire", key, milliseconds(ttl))
-	}
 	if err := backends.CheckKey(key); err != nil {
 		return false, err
+	}
+	if ttl != backends.NoExpiry {
+		return b.change(ctx, "touch", key, "pexpire", key, milliseconds(ttl))
 	}
 	return write(ctx, b, "touch", []string{key}, func(ctx context.Context) (bool, error) {
 		// PERSIST answers 0 for a missing key and for one without expiry.
