@@ -1,23 +1,18 @@
 package redisbackend
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"math"
-	"runtime"
 	"strconv"
-	"strings"
 
 	"github.com/cachekit-io/cachekit-go/backends"
 )
 
-const (
-	// deepest is how far values may nest in what a tracking connection receives;
-	// the answer to HELLO nests by three.
-	deepest = 8
-	// reportKeys is how many keys are passed on at a time.
-	reportKeys = 256
-)
+// deepest is how far values may nest that are read past; the answer to HELLO
+// nests by three.
+const deepest = 8
 
 // command is a request in RESP, an array of bulk strings.
 func command(args []string) []byte {
@@ -36,150 +31,14 @@ func (r refusal) Error() string { return string(r) }
 // RedisError makes it one that classify knows.
 func (refusal) RedisError() {}
 
-// read handles what arrives until the connection ends.
-func (s *session) read() error {
-	for {
-		if err := s.next(); err != nil {
-			return err
-		}
-	}
-}
-
-// next reads up to the next answer, or one report (RESP3 specification, "push
-// type"): reports come between answers. Nothing is kept of what is not needed,
-// so a server can make this read long, but not take memory.
-func (s *session) next() error {
-	kind, n, line, err := s.header()
-	if err != nil {
-		return err
-	}
-	switch kind {
-	case '>':
-		return s.report(n)
-	case '|':
-		return s.skipAll(2*n, 1)
-	}
-	r, ok := s.answered()
-	switch {
-	case !ok:
-		return errReply
-	case r.write != nil:
-		err := s.outcome(r.write, kind, line)
-		if s.r.Buffered() == 0 {
-			runtime.Gosched() // the caller goes on before the socket is asked again
-		}
-		return err
-	case kind == '-':
-		return refusal(line)
-	case r.kind == requestHello:
-		return s.checkRole(kind, n)
-	case kind != '+':
-		return errReply
-	case r.kind == requestTrack:
-		s.link.set(func() {
-			s.link.live = true
-			s.link.covered = append(s.link.covered, r.prefixes...)
-			s.link.lane.Store(s)
-		})
-	}
-	return nil
-}
-
-// outcome hands the answer to a write over, whose caller may be gone the next
-// moment. Others are told of the change too.
-func (s *session) outcome(w *linkWrite, kind byte, line []byte) error {
-	switch kind {
-	case '-':
-		answer := refusal(line)
-		w.finish(0, answer)
-		if strings.HasPrefix(string(answer), "READONLY ") {
-			return errNoMaster
-		}
-		return nil
-	case '+', ':':
-		n, _ := strconv.ParseInt(string(line), 10, 64)
-		key, by := w.key, w.by
-		w.finish(n, nil)
-		s.link.t.wrote(key, by)
-		return nil
-	}
-	w.finish(0, errLost)
-	return errReply
-}
-
-// checkRole reads the answer to HELLO.
-func (s *session) checkRole(kind byte, pairs int64) error {
-	if kind != '%' {
-		return errReply
-	}
-	role := ""
-	for range pairs {
-		name, err := s.text()
-		if err != nil {
-			return err
-		}
-		if name == "role" {
-			role, err = s.text()
-		} else {
-			err = s.skip(1)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if role != "master" {
-		return errNoMaster
-	}
-	return nil
-}
-
-// report handles a push of n values.
-func (s *session) report(n int64) error {
-	if n < 1 {
-		return errReply
-	}
-	name, err := s.text()
-	if err != nil {
-		return err
-	}
-	if name != "invalidate" || n != 2 {
-		return s.skipAll(n-1, 1)
-	}
-	kind, n, _, err := s.header()
-	switch {
-	case err != nil:
-		return err
-	case kind == '_' || kind == '*' && n < 0:
-		s.link.t.flushed()
-		return nil
-	case kind != '*':
-		return errReply
-	}
-	return s.invalidated(n)
-}
-
-// invalidated passes on n keys.
-func (s *session) invalidated(n int64) error {
-	for n > 0 {
-		s.keys = s.keys[:0]
-		for ; n > 0 && len(s.keys) < reportKeys; n-- {
-			key, err := s.text()
-			if err != nil {
-				return err
-			}
-			if key != "" {
-				s.keys = append(s.keys, key)
-			}
-		}
-		s.link.t.changed(s.link, s.keys)
-	}
-	return nil
-}
+// parser reads RESP2 and RESP3 (Redis, "RESP protocol spec") from a server that
+// may send anything: nothing is allocated for what it claims.
+type parser struct{ r *bufio.Reader }
 
 // text reads a string. One that is longer than a key of the family, which is
 // nobody's here, is read past and returned as "".
-func (s *session) text() (string, error) {
-	kind, n, line, err := s.header()
+func (p *parser) text() (string, error) {
+	kind, n, line, err := p.header()
 	switch {
 	case err != nil:
 		return "", err
@@ -188,20 +47,20 @@ func (s *session) text() (string, error) {
 	case kind != '$' || n < 0:
 		return "", errReply
 	case n > backends.MaxKeyBytes:
-		return "", s.discard(n + 2)
+		return "", p.discard(n + 2)
 	}
-	b, err := s.r.Peek(int(n) + 2)
+	b, err := p.r.Peek(int(n) + 2)
 	if err != nil {
 		return "", unexpected(err)
 	}
 	text := string(b[:n])
-	return text, s.discard(n + 2)
+	return text, p.discard(n + 2)
 }
 
 // header reads the first line of a value: its type and, where that has one, its
 // length, which is -1 for RESP2's null.
-func (s *session) header() (kind byte, n int64, line []byte, err error) {
-	line, err = s.r.ReadSlice('\n')
+func (p *parser) header() (kind byte, n int64, line []byte, err error) {
+	line, err = p.r.ReadSlice('\n')
 	if err != nil {
 		return 0, 0, nil, unexpected(err)
 	}
@@ -223,9 +82,9 @@ func (s *session) header() (kind byte, n int64, line []byte, err error) {
 	return 0, 0, nil, errReply
 }
 
-func (s *session) skipAll(n int64, depth int) error {
+func (p *parser) skipAll(n int64, depth int) error {
 	for ; n > 0; n-- {
-		if err := s.skip(depth); err != nil {
+		if err := p.skip(depth); err != nil {
 			return err
 		}
 	}
@@ -233,8 +92,8 @@ func (s *session) skipAll(n int64, depth int) error {
 }
 
 // skip reads past one value.
-func (s *session) skip(depth int) error {
-	kind, n, _, err := s.header()
+func (p *parser) skip(depth int) error {
+	kind, n, _, err := p.header()
 	switch {
 	case err != nil:
 		return err
@@ -244,20 +103,20 @@ func (s *session) skip(depth int) error {
 	switch kind {
 	case '$', '=', '!':
 		if n >= 0 {
-			return s.discard(n + 2)
+			return p.discard(n + 2)
 		}
 	case '*', '~', '>':
-		return s.skipAll(n, depth+1)
+		return p.skipAll(n, depth+1)
 	case '%':
-		return s.skipAll(2*n, depth+1)
+		return p.skipAll(2*n, depth+1)
 	case '|':
-		return s.skipAll(2*n+1, depth+1)
+		return p.skipAll(2*n+1, depth+1)
 	}
 	return nil
 }
 
-func (s *session) discard(n int64) error {
-	_, err := s.r.Discard(int(n))
+func (p *parser) discard(n int64) error {
+	_, err := p.r.Discard(int(n))
 	return unexpected(err)
 }
 

@@ -14,9 +14,9 @@ import (
 // backend share it; answers come in the order of the requests (Redis, "RESP
 // protocol spec").
 type session struct {
-	link  *link
-	conn  net.Conn
-	r     *bufio.Reader
+	link *link
+	conn net.Conn
+	parser
 	keys  []string
 	ended chan struct{} // closed when the session has
 	cause error         // why it has
@@ -54,7 +54,7 @@ const (
 )
 
 func newSession(l *link, nc net.Conn) *session {
-	s := &session{link: l, conn: nc, r: bufio.NewReaderSize(nc, 16<<10), direct: directBytes,
+	s := &session{link: l, conn: nc, parser: parser{bufio.NewReaderSize(nc, 16<<10)}, direct: directBytes,
 		ended: make(chan struct{}), woken: make(chan struct{}, 1)}
 	if c, ok := socket(nc).(interface{ SetWriteBuffer(bytes int) error }); ok && c.SetWriteBuffer(sendBuffer) == nil {
 		s.direct = directBuffered
