@@ -25,6 +25,7 @@ type Backend struct {
 	closed  atomic.Bool
 
 	deadlines deadlines
+	epoch     time.Time // of now
 
 	retried, rejected, refused atomic.Uint64
 }
@@ -48,7 +49,7 @@ func New(inner backends.Backend, opts *Options) (*Backend, error) {
 	return &Backend{
 		inner: inner, caps: backends.CapabilitiesOf(inner), opts: o,
 		places: newPlaces(&o), breaker: newBreaker(&o), retries: newRetryPolicy(&o),
-		turns: turns{seed: maphash.MakeSeed()}, deadlines: deadlines{timeout: o.Timeout},
+		turns: turns{seed: maphash.MakeSeed()}, deadlines: deadlines{timeout: o.Timeout}, epoch: time.Now(),
 	}, nil
 }
 
@@ -90,7 +91,7 @@ func (b *Backend) Health(ctx context.Context) backends.Health {
 	within := ctx
 	if _, ok := ctx.Deadline(); !ok && b.opts.bounded() {
 		var cancel context.CancelFunc
-		within, cancel = b.deadlines.within(ctx)
+		within, cancel = b.deadlines.within(ctx, b.now())
 		defer cancel()
 	}
 	h := b.inner.Health(within)
@@ -130,7 +131,7 @@ func (b *Backend) Stats() Stats {
 		s.Trips = b.breaker.trips.Load()
 	}
 	if b.places != nil {
-		s.Running, s.Waiting = int(b.places.running.Load()), int(b.places.waiting.Load())
+		s.Running, s.Waiting = b.places.running(), int(b.places.waiting.Load())
 	}
 	return s
 }

@@ -2,6 +2,9 @@ package resilient_test
 
 import (
 	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,4 +109,45 @@ func TestBulkheadSwitchedOff(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 	})
+}
+
+// crowd counts the calls that are under way at once.
+type crowd struct {
+	*memory
+	now, most atomic.Int32
+}
+
+func (c *crowd) Exists(context.Context, string) (bool, error) {
+	n := c.now.Add(1)
+	for most := c.most.Load(); n > most && !c.most.CompareAndSwap(most, n); most = c.most.Load() {
+	}
+	runtime.Gosched()
+	c.now.Add(-1)
+	return true, nil
+}
+
+// A place that comes free while a call begins to wait for one is not lost to it,
+// and none is used twice.
+func TestPlacesAreNeitherLostNorShared(t *testing.T) {
+	for _, running := range []int{1, 3} {
+		inner := &crowd{memory: newMemory()}
+		b := wrap(t, inner, &resilient.Options{MaxRunning: running, MaxWait: 10 * time.Second, Timeout: time.Minute})
+		for range 3000 {
+			var calls sync.WaitGroup
+			for range running + 1 {
+				calls.Go(func() {
+					if _, err := b.Exists(t.Context(), "k"); err != nil {
+						t.Errorf("%d places: %v", running, err)
+					}
+				})
+			}
+			calls.Wait()
+			if t.Failed() {
+				return
+			}
+		}
+		if s := b.Stats(); inner.most.Load() > int32(running) || s.Running != 0 || s.Waiting != 0 {
+			t.Errorf("%d places: %d were used at once; then %d run, %d wait", running, inner.most.Load(), s.Running, s.Waiting)
+		}
+	}
 }

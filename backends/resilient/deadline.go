@@ -23,17 +23,18 @@ type deadlines struct {
 // shared is a context with the deadline of all calls that begin before until.
 type shared struct {
 	context.Context
-	until time.Time
+	until time.Duration // by Backend.now
 	// cancel is never called: what is left of the context ends at its deadline.
 	cancel context.CancelFunc
 }
 
-// within returns ctx with a deadline, and what releases it.
-func (d *deadlines) within(ctx context.Context) (context.Context, func()) {
+// within returns ctx with a deadline, and what releases it. now is the time by
+// Backend.now.
+func (d *deadlines) within(ctx context.Context, now time.Duration) (context.Context, func()) {
 	if ctx.Err() != nil {
 		return ctx, func() {}
 	}
-	c := &deadlined{d.share(time.Now()), ctx}
+	c := &deadlined{d.share(now), ctx}
 	if ctx.Done() == nil {
 		return c, func() {}
 	}
@@ -45,17 +46,17 @@ func (d *deadlines) within(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-func (d *deadlines) share(now time.Time) context.Context {
-	if s := d.current.Load(); s != nil && now.Before(s.until) {
+func (d *deadlines) share(now time.Duration) context.Context {
+	if s := d.current.Load(); s != nil && now < s.until {
 		return s.Context
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if s := d.current.Load(); s != nil && now.Before(s.until) {
+	if s := d.current.Load(); s != nil && now < s.until {
 		return s.Context
 	}
-	s := &shared{until: now.Add(d.timeout / shares)}
-	s.Context, s.cancel = context.WithDeadline(context.Background(), now.Add(d.timeout))
+	s := &shared{until: now + d.timeout/shares}
+	s.Context, s.cancel = context.WithTimeout(context.Background(), d.timeout)
 	d.current.Store(s)
 	return s.Context
 }

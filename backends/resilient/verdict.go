@@ -31,16 +31,15 @@ type final struct{ error }
 
 func (f final) Unwrap() error { return f.error }
 
-// judge draws the verdict from the last error of a call that began at start.
-// ours says that its deadline is the wrapper's.
-func judge(err error, start time.Time, ours bool) verdict {
+// judge draws the verdict from the last error of a call.
+func (b *Backend) judge(err error, c *call) verdict {
 	if err == nil || err == backends.ErrNotFound {
 		return answered
 	}
 	switch {
 	case errors.Is(err, backends.ErrNotFound), errors.Is(err, backends.ErrLocked):
 		return answered
-	case errors.Is(err, context.DeadlineExceeded) && ours:
+	case errors.Is(err, context.DeadlineExceeded) && c.ours:
 		return failed
 	}
 	if _, ok := errors.AsType[partial](err); ok {
@@ -55,7 +54,7 @@ func judge(err error, start time.Time, ours bool) verdict {
 		}
 		return silent
 	}
-	if isContext(err) && time.Since(start) >= hopeless {
+	if isContext(err) && b.now()-c.start >= hopeless {
 		return failed
 	}
 	return silent
