@@ -22,6 +22,7 @@ type Backend struct {
 	timeout    time.Duration
 	release    func() // closes idle connections of Open's client
 	stamps     stamps
+	stampName  map[string]string // what #s stands for, read by all calls
 	closed     atomic.Bool
 }
 
@@ -72,7 +73,7 @@ func (b *Backend) getItem(ctx context.Context, key string, brief bool) (attribut
 		in.ProjectionExpression = aws.String("#k, #x")
 		in.ExpressionAttributeNames = map[string]string{"#k": b.attr.Key, "#x": b.attr.Expiry}
 	}
-	out, err := b.client.GetItem(ctx, in, guarded(itemAnswer))
+	out, err := b.client.GetItem(ctx, in, forItem...)
 	if err != nil {
 		return nil, err
 	}
@@ -90,12 +91,12 @@ func (b *Backend) Set(ctx context.Context, key string, value []byte, ttl time.Du
 		_, refused, err := b.stamped(func(s stamp) error {
 			_, err := b.client.PutItem(ctx, &dynamodb.PutItemInput{
 				TableName:                           &b.table,
-				Item:                                b.item(key, value, ttl, s.at),
+				Item:                                b.item(key, value, ttl, s.number),
 				ConditionExpression:                 aws.String(s.condition()),
-				ExpressionAttributeNames:            map[string]string{"#s": b.attr.Stamp},
+				ExpressionAttributeNames:            b.stampName,
 				ExpressionAttributeValues:           s.values(attributes{}),
 				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-			}, guarded(itemAnswer))
+			}, forItem...)
 			return err
 		})
 		if refused {
@@ -137,7 +138,7 @@ func (b *Backend) Delete(ctx context.Context, key string) (bool, error) {
 				ExpressionAttributeNames:            b.conditionNames(nil),
 				ExpressionAttributeValues:           s.values(attributes{":now": now()}),
 				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-			}, guarded(itemAnswer))
+			}, forItem...)
 			return err
 		})
 		return err == nil && !refused, err

@@ -70,7 +70,7 @@ func (b *Backend) getPart(ctx context.Context, op string, keys []string, brief b
 		return struct{}{}, persist(ctx, func() (progress, done bool, err error) {
 			out, err := b.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
 				RequestItems: map[string]types.KeysAndAttributes{b.table: ask},
-			}, guarded(limit))
+			}, guarded(limit)...)
 			if err != nil {
 				return false, false, err
 			}
@@ -130,7 +130,7 @@ func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
 	size := func(n int) int { return len(last(n).Value) }
 	b.writeMany(ctx, "set many", u, pieces(len(u.keys), maxWrites, size), func(n int) types.WriteRequest {
 		it := last(n)
-		return types.WriteRequest{PutRequest: &types.PutRequest{Item: b.item(it.Key, it.Value, it.TTL, b.stamps.next())}}
+		return types.WriteRequest{PutRequest: &types.PutRequest{Item: b.item(it.Key, it.Value, it.TTL, number(b.stamps.next()))}}
 	}, func(i int, err error) { errs[i] = err })
 	return errs
 }
@@ -189,7 +189,7 @@ func (b *Backend) writePart(ctx context.Context, op string, requests map[string]
 			}
 			out, err := b.client.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{
 				RequestItems: map[string][]types.WriteRequest{b.table: send},
-			}, guarded(batchAnswer))
+			}, guarded(batchAnswer)...)
 			if err != nil {
 				return false, false, err
 			}

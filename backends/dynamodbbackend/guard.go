@@ -13,7 +13,10 @@ import (
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // errAnswerSize and errChecksum end the reading of an answer that is larger than
@@ -34,13 +37,33 @@ const (
 
 // guarded makes one call of the client obey this package: one attempt, on a
 // connection that is reset when the call is abandoned, with a bounded answer.
-func guarded(limit int64) func(*dynamodb.Options) {
-	return func(o *dynamodb.Options) {
+func guarded(limit int64) []func(*dynamodb.Options) {
+	return []func(*dynamodb.Options){func(o *dynamodb.Options) {
 		o.Retryer = aws.NopRetryer{}
+		o.APIOptions = append(o.APIOptions, once)
 		o.HTTPClient = guard{o.HTTPClient, limit}
 		o.EnableAcceptEncodingGzip = false
 		o.DisableValidateResponseChecksum = true // body does: the SDK (1.73) logs a mismatch and goes on
+	}}
+}
+
+// forItem is guarded for one item.
+var forItem = guarded(itemAnswer)
+
+// once spares a call what the SDK does for the attempts after the first: it copies
+// the request, and numbers it for the server to tell them apart.
+func once(stack *middleware.Stack) error {
+	_, _ = stack.Build.Remove((*awsmiddleware.ClientRequestID)(nil).ID())
+	m, _ := stack.Finalize.Get((*retry.Attempt)(nil).ID())
+	theirs, ok := m.(*retry.Attempt)
+	if !ok {
+		return nil
 	}
+	ours := retry.NewAttemptMiddleware(aws.NopRetryer{}, func(request any) any { return request })
+	ours.LogAttempts, ours.OperationMeter = theirs.LogAttempts, theirs.OperationMeter
+	ours.ClientSkew, ours.DisableClockSkewCorrection = theirs.ClientSkew, theirs.DisableClockSkewCorrection
+	_, err := stack.Finalize.Swap(ours.ID(), ours)
+	return err
 }
 
 type guard struct {

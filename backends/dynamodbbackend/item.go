@@ -56,8 +56,8 @@ func (b *Backend) itemBytes(key string, value int) int {
 }
 
 // item is the entry as it is stored.
-func (b *Backend) item(key string, value []byte, ttl time.Duration, stamp int64) attributes {
-	it := attributes{b.attr.Key: text(key), b.attr.Value: binary(value), b.attr.Stamp: number(stamp)}
+func (b *Backend) item(key string, value []byte, ttl time.Duration, stamp types.AttributeValue) attributes {
+	it := attributes{b.attr.Key: text(key), b.attr.Value: binary(value), b.attr.Stamp: stamp}
 	if ttl != backends.NoExpiry {
 		ms := expiry(time.Now(), ttl)
 		it[b.attr.Expiry], it[b.attr.TTL] = number(ms), number(seconds(ms))

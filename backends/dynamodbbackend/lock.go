@@ -47,11 +47,11 @@ func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (st
 func (b *Backend) lock(ctx context.Context, name, token string, lease time.Duration) error {
 	_, err := b.client.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName:                 &b.table,
-		Item:                      b.item(name, []byte(token), lease, b.stamps.next()),
+		Item:                      b.item(name, []byte(token), lease, number(b.stamps.next())),
 		ConditionExpression:       aws.String("attribute_not_exists(#k) OR #x <= :now OR #v = :token"),
 		ExpressionAttributeNames:  map[string]string{"#k": b.attr.Key, "#x": b.attr.Expiry, "#v": b.attr.Value},
 		ExpressionAttributeValues: attributes{":now": now(), ":token": binary([]byte(token))},
-	}, guarded(itemAnswer))
+	}, forItem...)
 	if conditionFailed(err) {
 		return backends.ErrLocked
 	}
@@ -70,7 +70,7 @@ func (b *Backend) Unlock(ctx context.Context, key, token string) (bool, error) {
 			ConditionExpression:       aws.String(alive + " AND #v = :token"),
 			ExpressionAttributeNames:  map[string]string{"#k": b.attr.Key, "#x": b.attr.Expiry, "#v": b.attr.Value},
 			ExpressionAttributeValues: attributes{":now": now(), ":token": binary([]byte(token))},
-		}, guarded(itemAnswer))
+		}, forItem...)
 		if conditionFailed(err) {
 			return false, nil
 		}

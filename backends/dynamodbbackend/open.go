@@ -36,7 +36,10 @@ func New(client API, table string, opts *Options) (*Backend, error) {
 	if client == nil {
 		return nil, &ConfigError{"the client is nil"}
 	}
-	return &Backend{client: client, table: table, attr: o.Attributes, consistent: !o.EventualReads, timeout: o.Timeout}, nil
+	return &Backend{
+		client: client, table: table, attr: o.Attributes, consistent: !o.EventualReads, timeout: o.Timeout,
+		stampName: map[string]string{"#s": o.Attributes.Stamp},
+	}, nil
 }
 
 // maxIdle is how many idle connections Open's client keeps.

@@ -50,7 +50,7 @@ func (b *Backend) Scan(ctx context.Context, prefix, cursor string, limit int) ([
 		if in.ExclusiveStartKey, err = b.startKey(cursor); err != nil {
 			return page{}, &backends.Error{Op: "scan", Backend: backendType, Kind: backends.Permanent, Err: err}
 		}
-		out, err := b.client.Scan(ctx, in, guarded(scanAnswer))
+		out, err := b.client.Scan(ctx, in, guarded(scanAnswer)...)
 		if err != nil {
 			return page{}, err
 		}

@@ -26,8 +26,9 @@ func (s *stamps) next() int64 {
 
 // stamp is what one attempt at a write says of its order.
 type stamp struct {
-	at   int64
-	seen types.AttributeValue // the later stamp that the write may replace, or nil
+	at     int64
+	number types.AttributeValue // at, as the item has it
+	seen   types.AttributeValue // the later stamp that the write may replace, or nil
 }
 
 // condition is the expression over #s that lets the write take place.
@@ -40,7 +41,7 @@ func (s stamp) condition() string {
 
 // values adds the values of the condition to others.
 func (s stamp) values(others attributes) attributes {
-	others[":s"] = number(s.at)
+	others[":s"] = s.number
 	if s.seen != nil {
 		others[":seen"] = s.seen
 	}
@@ -52,9 +53,13 @@ func (s stamp) values(others attributes) attributes {
 // meets. If another part of the condition refuses, refused is true and found the
 // item that is there, or nil.
 func (b *Backend) stamped(write func(stamp) error) (found attributes, refused bool, err error) {
-	s := stamp{at: b.stamps.next()}
+	at := b.stamps.next()
+	s := stamp{at: at, number: number(at)}
 	for {
 		err := write(s)
+		if err == nil {
+			return nil, false, nil
+		}
 		var failed *types.ConditionalCheckFailedException
 		if !errors.As(err, &failed) {
 			return nil, false, err
@@ -63,11 +68,11 @@ func (b *Backend) stamped(write func(stamp) error) (found attributes, refused bo
 		if there == nil || !s.behind(there) {
 			return failed.Item, true, nil
 		}
-		at := b.stamps.next()
+		at = b.stamps.next()
 		if later, ok := integer(there); ok && later < math.MaxInt64 {
 			at = max(at, later+1)
 		}
-		s = stamp{at: at, seen: there}
+		s = stamp{at: at, number: number(at), seen: there}
 	}
 }
 

@@ -83,7 +83,7 @@ func (b *Backend) update(ctx context.Context, key, expression, condition string,
 			ExpressionAttributeNames:            b.conditionNames(names),
 			ExpressionAttributeValues:           s.values(values),
 			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-		}, guarded(itemAnswer))
+		}, forItem...)
 		return err
 	})
 	return err == nil && !refused, err
