@@ -44,7 +44,7 @@ type Backend struct {
 	doubts   *doubt.Keys
 	closed   atomic.Bool
 	detached atomic.Bool  // some connections are not watched
-	reloaded atomic.Int64 // when a failure last made a Cluster client reload its map, Unix time in ns
+	reloaded atomic.Int64 // when a failure last made a Cluster client reload its map, by mono
 	nodes    *adoption    // nil unless a Cluster client was passed in
 
 	tracking sync.Mutex

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/cachekit-io/cachekit-go/internal/mono"
 )
 
 // pollEvery is how long a blocked read or write goes on before it looks whether
@@ -37,7 +39,7 @@ type conn struct {
 }
 
 // limit is a deadline of the call and how far the socket's own one has come on
-// the way there, both Unix times in ns, 0 for none.
+// the way there, both by mono, 0 for none.
 type limit struct {
 	end, step atomic.Int64
 }
@@ -54,7 +56,7 @@ type plainConn struct {
 // most, and is not asked, unless some connection has failed since.
 func (p plainConn) SyscallConn() (syscall.RawConn, error) {
 	step := p.read.step.Load()
-	if step > time.Now().UnixNano() && p.watch.failed.Load() < step-int64(pollEvery) {
+	if step > mono.Now() && p.watch.failed.Load() < step-int64(pollEvery) {
 		return unasked{}, nil
 	}
 	return p.socket.SyscallConn()
@@ -80,8 +82,9 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 // else: go-redis does so before each command, which then sets both again.
 func (c *conn) SetDeadline(t time.Time) error {
 	stepping := c.read.step.Load() != 0 && c.write.step.Load() != 0
-	c.read.end.Store(nanoseconds(t))
-	c.write.end.Store(nanoseconds(t))
+	end := moment(t, time.Now())
+	c.read.end.Store(end)
+	c.write.end.Store(end)
 	if t.IsZero() && stepping {
 		return nil
 	}
@@ -93,32 +96,33 @@ func (c *conn) SetDeadline(t time.Time) error {
 // approach sets the socket's deadline, by set, to the end of the next step on the
 // way to end, unless one that is at least half as far is set already.
 func (c *conn) approach(l *limit, end time.Time, set func(time.Time) error) error {
-	l.end.Store(nanoseconds(end))
+	now := time.Now()
+	l.end.Store(moment(end, now))
 	if c.serving.Load() == nil {
 		l.step.Store(0)
 		return set(end)
 	}
-	now := time.Now()
 	next := now.Add(pollEvery)
 	if !end.IsZero() && end.Before(next) {
 		next = end
 	}
-	if step := l.step.Load(); step > now.Add(pollEvery/2).UnixNano() && step <= next.UnixNano() {
+	if step := l.step.Load(); step > mono.At(now, now)+int64(pollEvery/2) && step <= moment(next, now) {
 		return nil
 	}
-	return l.advance(next, set)
+	return l.advance(next, now, set)
 }
 
-func (l *limit) advance(next time.Time, set func(time.Time) error) error {
-	l.step.Store(next.UnixNano())
+func (l *limit) advance(next, now time.Time, set func(time.Time) error) error {
+	l.step.Store(moment(next, now))
 	return set(next)
 }
 
-func nanoseconds(t time.Time) int64 {
+// moment is a deadline as it is stored.
+func moment(t, now time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return t.UnixNano()
+	return mono.At(t, now)
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -139,7 +143,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		}
 		next, err := c.goOn(c.read.end.Load(), err)
 		if err == nil {
-			err = c.read.advance(next, c.Conn.SetReadDeadline)
+			err = c.read.advance(next, time.Now(), c.Conn.SetReadDeadline)
 		}
 		if err != nil {
 			c.watch.failure()
@@ -166,7 +170,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		}
 		next, err := c.goOn(c.write.end.Load(), err)
 		if err == nil {
-			err = c.write.advance(next, c.Conn.SetWriteDeadline)
+			err = c.write.advance(next, time.Now(), c.Conn.SetWriteDeadline)
 		}
 		if err != nil {
 			return written, err
@@ -195,15 +199,14 @@ func (c *conn) goOn(limit int64, timeout error) (time.Time, error) {
 	if err := serving.Err(); err != nil {
 		return time.Time{}, err
 	}
-	now := time.Now()
-	if limit != 0 && now.UnixNano() >= limit {
+	if limit == 0 {
+		return time.Now().Add(pollEvery), nil
+	}
+	left := time.Duration(limit - mono.Now())
+	if left <= 0 {
 		return time.Time{}, timeout
 	}
-	next := now.Add(pollEvery)
-	if limit != 0 && next.UnixNano() > limit {
-		next = time.Unix(0, limit)
-	}
-	return next, nil
+	return time.Now().Add(min(left, pollEvery)), nil
 }
 
 func (c *conn) Close() error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/mono"
 )
 
 // spoken is a server that says what it was going to say, whatever is asked.
@@ -60,4 +61,23 @@ func Frames(chunks ...[]byte) (outstanding int, err error) {
 		}
 	}
 	return f.total, nil
+}
+
+// Rest makes reads travel alone for a while, keeps writes off the links, and
+// counts as a failure that has had the map of slots reloaded.
+func Rest(b *Backend) {
+	b.reads.pause()
+	b.reloaded.Store(mono.Now())
+	for _, l := range *b.routes.Load() {
+		l.rest.Store(mono.In(time.Second))
+	}
+}
+
+// Resting reports whether any of it is still so.
+func Resting(b *Backend) bool {
+	b.reads.active.Add(gatherFrom)
+	together := b.reads.enter()
+	b.reads.leave(0)
+	b.reads.active.Add(-gatherFrom)
+	return !together || b.lane(context.Background(), "k") == nil || !b.reloadIsDue()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/mono"
 )
 
 const (
@@ -39,7 +40,7 @@ const (
 // leaves behind belongs to nobody else and is never reused.
 type gather struct {
 	active atomic.Int64
-	rest   atomic.Int64 // Unix time in ns until which reads travel alone
+	rest   atomic.Int64 // until when reads travel alone, by mono
 	size   atomic.Int64 // moving average of the sizes of values
 
 	mu      sync.Mutex
@@ -82,7 +83,7 @@ func (g *gather) enter() bool {
 		return false
 	}
 	rest := g.rest.Load()
-	return rest == 0 || time.Now().UnixNano() > rest
+	return rest == 0 || mono.Now() > rest
 }
 
 func (g *gather) leave(size int) {
@@ -93,7 +94,7 @@ func (g *gather) leave(size int) {
 	}
 }
 
-func (g *gather) pause() { g.rest.Store(time.Now().Add(gatherRest).UnixNano()) }
+func (g *gather) pause() { g.rest.Store(mono.In(gatherRest)) }
 
 // add queues a read if there is room, and reports whether the caller has to
 // start a runner for it.

@@ -43,7 +43,7 @@ type link struct {
 	woken  chan struct{}
 
 	lane atomic.Pointer[session] // what takes writes, if anything does
-	rest atomic.Int64            // Unix time in ns until which nothing does
+	rest atomic.Int64            // until when nothing does, by mono
 
 	// with the tracker locked
 	live    bool     // it stands

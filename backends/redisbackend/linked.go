@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/mono"
 )
 
 // linked makes a write over the connection that reports changes, if ctx says
@@ -91,7 +92,7 @@ func (b *Backend) lane(ctx context.Context, key string) *session {
 	if l == nil {
 		return nil
 	}
-	if rest := l.rest.Load(); rest != 0 && time.Now().UnixNano() < rest {
+	if rest := l.rest.Load(); rest != 0 && mono.Now() < rest {
 		return nil
 	}
 	return l.lane.Load()

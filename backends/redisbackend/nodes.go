@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/mono"
 )
 
 // node is one of the servers that hold keys.
@@ -53,12 +54,17 @@ const reloadEvery = 500 * time.Millisecond
 func (b *Backend) fail(ctx context.Context, op string, err error) error {
 	err = fail(ctx, op, err)
 	if c, ok := b.client.(*redis.ClusterClient); ok && (backends.IsOutage(err) || errors.Is(err, context.DeadlineExceeded)) {
-		now, last := time.Now().UnixNano(), b.reloaded.Load()
-		if now-last >= int64(reloadEvery) && b.reloaded.CompareAndSwap(last, now) {
+		if b.reloadIsDue() {
 			c.ReloadState(ctx) // in the background
 		}
 	}
 	return err
+}
+
+// reloadIsDue reports it once.
+func (b *Backend) reloadIsDue() bool {
+	now, last := mono.Now(), b.reloaded.Load()
+	return now-last >= int64(reloadEvery) && b.reloaded.CompareAndSwap(last, now)
 }
 
 // redirected reports whether err is a Cluster's word that the key lies

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/mono"
 )
 
 const (
@@ -229,7 +230,7 @@ func (s *session) await(ctx context.Context, w *linkWrite, limit time.Duration) 
 		return true, w.err
 	case <-t.C:
 	}
-	s.link.rest.Store(time.Now().Add(postRest).UnixNano())
+	s.link.rest.Store(mono.In(postRest))
 	s.end(errGivenUp)
 	<-w.done
 	if w.err == nil || !errors.Is(w.err, errLost) && !errors.Is(w.err, os.ErrDeadlineExceeded) {

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cachekit-io/cachekit-go/internal/mono"
 )
 
 // watch tells a connection which call it serves. go-redis hands a connection
@@ -17,7 +19,7 @@ type watch struct {
 
 	tags sync.Map // *time.Location to *tag
 
-	failed atomic.Int64 // Unix time in ns of the last failure of a connection
+	failed atomic.Int64 // when a connection last failed, by mono
 
 	mu   sync.Mutex
 	free []*tag
@@ -55,7 +57,7 @@ func (w *watch) begin(ctx context.Context, limit time.Duration) *call {
 }
 
 // failure notes that a connection has failed: the others may have, too.
-func (w *watch) failure() { w.failed.Store(time.Now().UnixNano()) }
+func (w *watch) failure() { w.failed.Store(mono.Now()) }
 
 // end forgets a call that has returned.
 func (w *watch) end(c *call) {
