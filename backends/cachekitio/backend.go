@@ -129,7 +129,7 @@ func (b *Backend) Set(ctx context.Context, key string, value []byte, ttl time.Du
 	if len(value) > b.limit {
 		return failure("set", backends.TooLarge, errTooLarge)
 	}
-	r.body, r.content = value, "application/octet-stream"
+	r.body, r.content = value, valueType
 	_, err = b.ok(ctx, r)
 	return err
 }

@@ -3,6 +3,7 @@ package cachekitio
 import (
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -13,22 +14,16 @@ import (
 )
 
 // Metrics headers (spec/saas-api.md, "Optional Metrics Headers", and "Required
-// Headers" for the status, which ck_sdk_ keys must send with every request).
+// Headers" for the status, which ck_sdk_ keys must send with every request). They
+// are written as HTTP/2 sends them, which spares x/net a copy of each, twice.
 const (
-	statusHeader       = "X-Cachekit-L1-Status"
-	sessionHeader      = "X-Cachekit-Session-Id"
-	sessionStartHeader = "X-Cachekit-Session-Start"
-	l1HitsHeader       = "X-Cachekit-L1-Hits"
-	l2HitsHeader       = "X-Cachekit-L2-Hits"
-	missesHeader       = "X-Cachekit-Misses"
-	hitRateHeader      = "X-Cachekit-L1-Hit-Rate"
-)
-
-// A request reaches the service because the in-process layer had no entry, or
-// there is none; what the family reports is "miss" and "disabled".
-var (
-	statusMiss     = []string{"miss"}
-	statusDisabled = []string{"disabled"}
+	statusHeader       = "x-cachekit-l1-status"
+	sessionHeader      = "x-cachekit-session-id"
+	sessionStartHeader = "x-cachekit-session-start"
+	l1HitsHeader       = "x-cachekit-l1-hits"
+	l2HitsHeader       = "x-cachekit-l2-hits"
+	missesHeader       = "x-cachekit-misses"
+	hitRateHeader      = "x-cachekit-l1-hit-rate"
 )
 
 // session identifies the process: a UUID of version 4 and the milliseconds since
@@ -56,41 +51,58 @@ var userAgent = sync.OnceValue(func() []string {
 	return []string{"cachekit-go/" + version}
 })
 
-// static are the headers of every request. The API key sits behind a function, so
-// that printing a Backend shows none.
-type static struct {
-	authorization             func() []string
-	userAgent, session, start []string
-}
+// static returns the headers of a request of a process without counters, not to
+// be changed. It is a function, so that printing a Backend shows no API key.
+type static func() http.Header
 
 func newStatic(key APIKey) static {
-	bearer := []string{key.bearer()}
 	id, start := session()
-	return static{func() []string { return bearer }, userAgent(), id, start}
+	h := http.Header{
+		"Authorization": {key.bearer()}, "User-Agent": userAgent(),
+		sessionHeader: id, sessionStartHeader: start, statusHeader: {"disabled"},
+	}
+	return func() http.Header { return h }
 }
 
-// headers are those of one request.
-func (b *Backend) headers() http.Header {
+// A request reaches the service because the in-process layer had no entry, or
+// there is none; what the family reports is "miss" and "disabled".
+var statusMiss = []string{"miss"}
+
+// headers are those of r, not to be changed.
+func (b *Backend) headers(r *request) http.Header {
 	sum, metered := b.meters.sum()
+	if !metered && r.content == nil && r.headers == [2]header{} {
+		return b.static()
+	}
 	size := 8 // what a map holds in one piece, and enough without counters
 	if metered {
 		size = 12
 	}
 	h := make(http.Header, size)
-	h["Authorization"], h["User-Agent"] = b.static.authorization(), b.static.userAgent
-	h[sessionHeader], h[sessionStartHeader] = b.static.session, b.static.start
-	if !metered || !sum.L1 {
-		h[statusHeader] = statusDisabled
-	} else {
-		h[statusHeader] = statusMiss
+	maps.Copy(h, b.static())
+	if r.content != nil {
+		h["Content-Type"] = r.content
+	}
+	for _, x := range r.headers {
+		if x.name != "" {
+			h[x.name] = []string{x.value}
+		}
 	}
 	if metered {
-		h[l1HitsHeader] = []string{strconv.FormatUint(sum.L1Hits, 10)}
-		h[l2HitsHeader] = []string{strconv.FormatUint(sum.BackendHits, 10)}
-		h[missesHeader] = []string{strconv.FormatUint(sum.Misses, 10)}
-		h[hitRateHeader] = []string{strconv.FormatFloat(hitRate(sum), 'f', 3, 64)}
+		tell(h, sum)
 	}
 	return h
+}
+
+// tell sets the headers of the counters.
+func tell(h http.Header, c backends.Counters) {
+	if c.L1 {
+		h[statusHeader] = statusMiss
+	}
+	h[l1HitsHeader] = []string{strconv.FormatUint(c.L1Hits, 10)}
+	h[l2HitsHeader] = []string{strconv.FormatUint(c.BackendHits, 10)}
+	h[missesHeader] = []string{strconv.FormatUint(c.Misses, 10)}
+	h[hitRateHeader] = []string{strconv.FormatFloat(hitRate(c), 'f', 3, 64)}
 }
 
 // hitRate is the part of all reads that the in-process layer served.

@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	jsonType = "application/json"
 	// maxLease bounds a lease as the API bounds a TTL.
 	maxLease = maxTTLSeconds * time.Second
 	// maxTokenBytes bounds the token that the service makes: a UUID.

@@ -12,11 +12,17 @@ import (
 )
 
 // Headers of requests (spec/saas-api.md, "Request Headers", PUT and the lock
-// endpoints), as net/http spells them.
+// endpoints), as HTTP/2 sends them.
 const (
-	ttlHeader      = "X-Cachekit-Ttl"
-	staleTTLHeader = "X-Cachekit-Stale-Ttl"
-	lockIDHeader   = "X-Cachekit-Lock-Id"
+	ttlHeader      = "x-cachekit-ttl"
+	staleTTLHeader = "x-cachekit-stale-ttl"
+	lockIDHeader   = "x-cachekit-lock-id"
+)
+
+// Types of bodies.
+var (
+	valueType = []string{"application/octet-stream"}
+	jsonType  = []string{"application/json"}
 )
 
 const (
@@ -31,8 +37,8 @@ type request struct {
 	// target is the path below the root, escaped.
 	target string
 	body   []byte
-	// content is the type of body.
-	content string
+	// content is the type of body, a header's values.
+	content []string
 	headers [2]header
 	limit   int
 }
@@ -54,16 +60,7 @@ func of(op, method, key, resource string) (request, error) {
 // send makes one call. It returns answers of every status; the error is the
 // context's, ErrClosed or a *backends.Error.
 func (b *Backend) send(ctx context.Context, r request) (*guard.Response, error) {
-	h := b.headers()
-	if r.content != "" {
-		h["Content-Type"] = []string{r.content}
-	}
-	for _, x := range r.headers {
-		if x.name != "" {
-			h[x.name] = []string{x.value}
-		}
-	}
-	resp, err := b.transport.Do(ctx, guard.Request{Method: r.method, Target: b.base + root + r.target, Header: h, Body: r.body, Limit: r.limit})
+	resp, err := b.transport.Do(ctx, guard.Request{Method: r.method, Target: b.base + root + r.target, Header: b.headers(&r), Body: r.body, Limit: r.limit})
 	if err == nil {
 		return resp, nil
 	}

@@ -18,11 +18,11 @@ type Backend struct {
 	transport *guard.Transport
 	options   Options
 	urls      template
-	// header returns the headers of every request: a function, so that printing a
-	// Backend shows no credential.
-	header func() http.Header
-	framed bool
-	closed atomic.Bool
+	// headers returns those of requests without and with a value: a function, so
+	// that printing a Backend shows no credential.
+	headers func() (bare, valued http.Header)
+	framed  bool
+	closed  atomic.Bool
 }
 
 var (
@@ -75,7 +75,9 @@ func newBackend(rawURL string, o Options) (*Backend, error) {
 	}
 	header.Set("Accept-Encoding", "identity")
 	o.Credential.set(header)
-	b.header = func() http.Header { return header }
+	valued := header.Clone()
+	valued.Set("Content-Type", "application/octet-stream")
+	b.headers = func() (_, _ http.Header) { return header, valued }
 	b.transport = guard.New(origin, guard.Config{
 		Rules: rules, Timeout: o.Timeout, PingAfter: o.PingAfter, PingTimeout: o.PingTimeout, MaxConns: o.MaxConns,
 		RootCAs: o.RootCAs, ClientCertificate: o.ClientCertificate, Proxy: o.Proxy, Dial: o.DialContext,
@@ -106,8 +108,9 @@ type request struct {
 	op, method, key string
 	ttl             string
 	body            []byte
+	valued          bool // body is a value, also if it is empty
 	limit           int
-	header          map[string]string
+	extra           struct{ name, value string } // a header more
 }
 
 // send makes a call. A miss is an answer like others.
@@ -129,12 +132,15 @@ func (b *Backend) sendTo(ctx context.Context, target string, r request) (*guard.
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	header := b.header()
-	if len(r.header) > 0 || b.options.Authorize != nil {
+	header, valued := b.headers()
+	if r.valued {
+		header = valued
+	}
+	if r.extra.name != "" || b.options.Authorize != nil {
 		header = header.Clone()
-		for name, value := range r.header {
-			header.Set(name, value)
-		}
+	}
+	if r.extra.name != "" {
+		header.Set(r.extra.name, r.extra.value)
 	}
 	if b.options.Authorize != nil {
 		if err := b.authorize(ctx, r.op, header); err != nil {
@@ -210,12 +216,12 @@ func (b *Backend) Set(ctx context.Context, key string, value []byte, ttl time.Du
 	case len(value) > b.options.MaxValueBytes:
 		return &backends.Error{Op: "set", Backend: backendType, Kind: backends.TooLarge, Err: errValueTooLarge}
 	}
-	r := request{op: "set", method: b.options.Methods.Set, key: key, body: value, header: map[string]string{"Content-Type": "application/octet-stream"}}
+	r := request{op: "set", method: b.options.Methods.Set, key: key, body: value, valued: true}
 	switch told := ttl != backends.NoExpiry; {
 	case b.framed:
 		r.body = frame(value, ttl, time.Now())
 	case b.options.TTLHeader != "" && told:
-		r.header[b.options.TTLHeader] = b.options.TTLFormat.format(ttl, time.Now())
+		r.extra.name, r.extra.value = b.options.TTLHeader, b.options.TTLFormat.format(ttl, time.Now())
 	case b.urls.told && told:
 		r.ttl = b.options.TTLFormat.format(ttl, time.Now())
 	}
@@ -264,10 +270,9 @@ func (b *Backend) ask(ctx context.Context, r request) (bool, error) {
 // peek reads the frame of an entry alone, if the server knows ranges.
 func (b *Backend) peek(ctx context.Context, key string) (bool, error) {
 	const op = "exists"
-	resp, err := b.send(ctx, request{
-		op: op, method: b.options.Methods.Get, key: key, limit: b.options.MaxValueBytes + frameBytes,
-		header: map[string]string{"Range": "bytes=0-" + strconv.Itoa(frameBytes-1)},
-	})
+	r := request{op: op, method: b.options.Methods.Get, key: key, limit: b.options.MaxValueBytes + frameBytes}
+	r.extra.name, r.extra.value = "Range", "bytes=0-"+strconv.Itoa(frameBytes-1)
+	resp, err := b.send(ctx, r)
 	if err != nil {
 		return false, err
 	}

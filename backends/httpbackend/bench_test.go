@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/backends/httpbackend"
 	"github.com/cachekit-io/cachekit-go/internal/beside"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
@@ -25,7 +26,7 @@ func BenchmarkBeside(b *testing.B) {
 	for scheme, addr := range map[string]string{"http": s.Addr(), "https": s.TLSAddr()} {
 		bare := &http.Client{Transport: &http.Transport{TLSClientConfig: s.TLSConfig(), ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 256, DisableCompression: true}}
 		b.Cleanup(bare.CloseIdleConnections)
-		ours := at(b, s, scheme, addr, func(o *httpbackend.Options) { o.StoreExpires = true })
+		ours := at(b, s, scheme, addr, func(o *httpbackend.Options) { o.StoreExpires, o.KeyRules = true, backends.KeyRules{} })
 		b.Run(scheme, func(b *testing.B) {
 			beside.Table(b, func(size int) []beside.Case {
 				value := bytes.Repeat([]byte("v"), size)

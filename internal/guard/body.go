@@ -66,10 +66,18 @@ func drop(resp *http.Response) { go resp.Body.Close() }
 // readAll reads a body of at most limit bytes. Of one that is only drained,
 // keptBytes are returned and an excess is no error.
 func readAll(resp *http.Response, limit int, drain bool) ([]byte, error) {
-	b := make([]byte, 0, min(max(resp.ContentLength, 511)+1, int64(limit)+1, firstBytes))
+	b := make([]byte, 0, expected(resp, limit))
 	for {
-		n, err := resp.Body.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
+		room := b[len(b):cap(b)]
+		if len(room) == 0 {
+			room = make([]byte, 1) // for the end, which HTTP/2 tells after the last byte
+		}
+		n, err := resp.Body.Read(room)
+		if len(b) < cap(b) {
+			b = b[:len(b)+n]
+		} else {
+			b = append(b, room[:n]...)
+		}
 		switch {
 		case err == io.EOF && len(b) <= limit:
 			_ = resp.Body.Close()
@@ -83,10 +91,19 @@ func readAll(resp *http.Response, limit int, drain bool) ([]byte, error) {
 		case err != nil:
 			drop(resp)
 			return nil, err
-		case len(b) == cap(b):
-			b = append(b, 0)[:len(b)]
 		}
 	}
+}
+
+// expected is the room that is made for a body.
+func expected(resp *http.Response, limit int) int64 {
+	switch {
+	case resp.Request.Method == http.MethodHead:
+		return 0
+	case resp.ContentLength < 0:
+		return 512
+	}
+	return min(resp.ContentLength, int64(limit)+1, firstBytes)
 }
 
 func kept(b []byte, drain bool) []byte {

@@ -73,31 +73,49 @@ func (t *Transport) Do(ctx context.Context, r Request) (*Response, error) {
 // body together with the headers, in one system call, if it knows its type.
 const copiedBytes = 16 << 10
 
-// call is one attempt at a request.
+// call is one attempt at a request and the context that it runs under: one piece
+// of memory, because allocations are what a call costs beside its bytes.
 type call struct {
-	value  *value
+	context.Context
+	req    http.Request
+	url    url.URL
+	trace  httptrace.ClientTrace
+	value  value
+	reader reader
+	copied bytes.Reader
 	writes bool
-	wrote  chan struct{}
 
-	mu     sync.Mutex
-	conn   *conn
-	reused bool
-	once   sync.Once
+	mu      sync.Mutex
+	conn    *conn
+	reused  bool
+	written bool          // nothing of the body will be written any more
+	wrote   chan struct{} // closed when written, once somebody waits for it
+}
+
+type callKey struct{}
+
+// Value finds the call itself under callKey.
+func (c *call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
 }
 
 // once makes one attempt. again is true if a second one is in order.
 func (t *Transport) once(ctx context.Context, r Request) (resp *Response, again bool, err error) {
 	c := &call{
-		value:  &value{b: r.Body},
-		writes: r.Method != http.MethodGet && r.Method != http.MethodHead,
-		wrote:  make(chan struct{}),
+		Context: ctx,
+		value:   value{b: r.Body},
+		writes:  r.Method != http.MethodGet && r.Method != http.MethodHead,
 	}
 	defer c.value.release()
-	req := c.request(ctx, &t.origin, r)
-	if n := len(r.Body); n > 0 && n <= copiedBytes && t.speaksHTTP1() {
-		req.Body = io.NopCloser(bytes.NewReader(bytes.Clone(r.Body)))
+	c.request(t, r)
+	answer, err := t.roundTrip(c)
+	if errors.Is(err, errHTTP1) { // which the next attempt knows
+		c.answered()
+		return t.once(ctx, r)
 	}
-	answer, err := t.roundTrip(req)
 	if err != nil {
 		return nil, c.failed(err), err
 	}
@@ -109,58 +127,97 @@ func (t *Transport) once(ctx context.Context, r Request) (resp *Response, again 
 	return &Response{Status: answer.StatusCode, Proto: answer.Proto, Header: answer.Header, Body: body}, false, nil
 }
 
-func (t *Transport) speaksHTTP1() bool { return t.pool == nil || t.pool.isHTTP1() }
-
-func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
-	if t.pool != nil {
-		resp, err := t.pool.roundTrip(req)
-		if !errors.Is(err, errHTTP1) {
-			return resp, err
-		}
+func (t *Transport) roundTrip(c *call) (*http.Response, error) {
+	if t.pool != nil && !t.pool.http1.Load() {
+		return t.pool.h2.RoundTrip(c.http2())
 	}
-	return t.http1.RoundTrip(req)
+	return t.http1.RoundTrip(c.http1())
 }
 
-func (c *call) request(ctx context.Context, origin *url.URL, r Request) *http.Request {
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:      c.gotConn,
-		WroteRequest: func(httptrace.WroteRequestInfo) { c.once.Do(func() { close(c.wrote) }) },
-	})
-	req := &http.Request{
-		Method: r.Method,
-		URL:    &url.URL{Scheme: origin.Scheme, Host: origin.Host, Opaque: r.Target},
-		Host:   origin.Host,
-		Header: r.Header,
-	}
-	if req.Header == nil {
-		req.Header = http.Header{}
+// request fills in c.req, but for its context.
+func (c *call) request(t *Transport, r Request) {
+	c.url = url.URL{Scheme: t.origin.Scheme, Host: t.origin.Host, Opaque: r.Target}
+	c.req = http.Request{Method: r.Method, URL: &c.url, Host: t.origin.Host, Header: r.Header}
+	if c.req.Header == nil {
+		c.req.Header = http.Header{}
 	}
 	if r.Method == http.MethodPut || r.Method == http.MethodPost || r.Method == http.MethodPatch || len(r.Body) > 0 {
-		req.ContentLength = int64(len(r.Body))
-		req.GetBody = func() (io.ReadCloser, error) { return &reader{v: c.value}, nil }
-		req.Body = &reader{v: c.value}
+		c.req.ContentLength = int64(len(r.Body))
+		c.req.GetBody = func() (io.ReadCloser, error) { return &reader{v: &c.value}, nil }
+		c.reader.v = &c.value
+		c.req.Body = &c.reader
 		if len(r.Body) == 0 {
-			req.Body = http.NoBody
+			c.req.Body = http.NoBody
 		}
 	}
-	return req.WithContext(ctx)
 }
 
-// gotConn is told which connection serves the call. If there was another one
-// before, that one has not processed the request.
+// http2 returns the request for HTTP/2, whose pool tells the call its connection.
+func (c *call) http2() *http.Request {
+	var ctx context.Context = c
+	if c.writes {
+		c.trace.WroteRequest = c.wroteRequest
+		ctx = httptrace.WithClientTrace(ctx, &c.trace)
+	}
+	c.req = *c.req.WithContext(ctx)
+	return &c.req
+}
+
+// http1 returns the request for HTTP/1.1.
+func (c *call) http1() *http.Request {
+	if n := len(c.value.b); n > 0 && n <= copiedBytes {
+		c.copied.Reset(bytes.Clone(c.value.b))
+		c.req.Body = io.NopCloser(&c.copied)
+	}
+	c.trace = httptrace.ClientTrace{GotConn: c.gotConn}
+	c.req = *c.req.WithContext(httptrace.WithClientTrace(c, &c.trace))
+	return &c.req
+}
+
+// gotConn is told by net/http which connection serves the call.
 func (c *call) gotConn(info httptrace.GotConnInfo) {
+	if raw := rawOf(info.Conn); raw != nil {
+		c.got(raw, info.Reused)
+	}
+}
+
+// got takes note of the connection that serves the call. If there was another one
+// before, that one has not processed the request.
+func (c *call) got(raw *conn, reused bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	raw := rawOf(info.Conn)
 	if c.writes {
 		if c.conn != nil {
 			c.conn.writes.Add(-1)
 		}
-		if raw != nil {
-			raw.writes.Add(1)
-		}
+		raw.writes.Add(1)
 	}
-	c.conn, c.reused = raw, info.Reused
+	c.conn, c.reused, c.written = raw, reused, false
+}
+
+// wroteRequest is told by x/net that it writes nothing of the request any more.
+func (c *call) wroteRequest(httptrace.WroteRequestInfo) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.written = true
+	if c.wrote != nil {
+		close(c.wrote)
+		c.wrote = nil
+	}
+}
+
+// quiet returns a channel that is closed when nothing of the request will be
+// written any more.
+func (c *call) quiet() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	quiet := make(chan struct{})
+	if c.written {
+		close(quiet)
+	} else {
+		c.wrote = quiet
+	}
+	return quiet
 }
 
 func (c *call) served() (*conn, bool) {
@@ -186,9 +243,9 @@ func (c *call) failed(err error) (again bool) {
 		return reused && conn.lost(err)
 	}
 	if read := c.value.release(); !read {
-		c.once.Do(func() { close(c.wrote) }) // no body has been or will be written
+		c.wroteRequest(httptrace.WroteRequestInfo{}) // no body has been or will be written
 	}
-	conn.settle(c.wrote)
+	conn.settle(c.quiet())
 	return false
 }
 
@@ -236,6 +293,9 @@ func (r *reader) Read(b []byte) (int, error) {
 	}
 	n := copy(b, r.v.b[r.off:])
 	r.off += n
+	if r.off == len(r.v.b) { // said at once, HTTP/2 marks the frame as the last
+		return n, io.EOF
+	}
 	return n, nil
 }
 

@@ -12,6 +12,7 @@ type conn struct {
 	net.Conn
 	t      *Transport
 	h2     *clientConn // nil on HTTP/1.1
+	used   atomic.Bool // by a call, on HTTP/2
 	writes atomic.Int64
 	closed atomic.Bool
 }

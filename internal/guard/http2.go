@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -24,10 +25,11 @@ type pool struct {
 	t  *Transport
 	h2 *http2.Transport
 
+	http1 atomic.Bool
+
 	mu      sync.Mutex
-	current *clientConn
+	current *conn
 	dialing *attempt
-	http1   bool
 }
 
 // attempt is a connection in the making. It belongs to no caller, so that none
@@ -51,16 +53,19 @@ func newPool(t *Transport) *pool {
 	return p
 }
 
-func (p *pool) roundTrip(req *http.Request) (*http.Response, error) { return p.h2.RoundTrip(req) }
-
 // GetClientConn returns the connection. It reserves no stream: x/net (v0.62) counts
 // reservations as streams, and has no call begin before there are fewer than the
 // server takes, so that many calls at once would wait for each other for ever.
 func (p *pool) GetClientConn(req *http.Request, _ string) (*clientConn, error) {
+	call := req.Context().Value(callKey{}).(*call)
 	for {
-		cc, a, err := p.take()
-		if cc != nil || err != nil {
-			return cc, err
+		c, a, err := p.take()
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			call.got(c, c.used.Swap(true))
+			return c.h2, nil
 		}
 		select {
 		case <-a.done:
@@ -73,19 +78,13 @@ func (p *pool) GetClientConn(req *http.Request, _ string) (*clientConn, error) {
 	}
 }
 
-func (p *pool) isHTTP1() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.http1
-}
-
-func (p *pool) take() (*clientConn, *attempt, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.http1 {
+func (p *pool) take() (*conn, *attempt, error) {
+	if p.http1.Load() {
 		return nil, nil, errHTTP1
 	}
-	if p.current != nil && p.current.CanTakeNewRequest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current != nil && p.current.h2.CanTakeNewRequest() {
 		return p.current, nil, nil
 	}
 	if p.dialing == nil {
@@ -96,20 +95,20 @@ func (p *pool) take() (*clientConn, *attempt, error) {
 }
 
 func (p *pool) dial(a *attempt) {
-	cc, err := p.connect()
+	c, err := p.connect()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if errors.Is(err, errHTTP1) {
-		p.http1 = true
+		p.http1.Store(true)
 	}
 	if err == nil {
-		p.current = cc
+		p.current = c
 	}
 	p.dialing, a.err = nil, err
 	close(a.done)
 }
 
-func (p *pool) connect() (*clientConn, error) {
+func (p *pool) connect() (*conn, error) {
 	c, raw, err := p.t.dialTLS(p.t.life, http2.NextProtoTLS, "http/1.1")
 	if err != nil {
 		return nil, err
@@ -124,14 +123,14 @@ func (p *pool) connect() (*clientConn, error) {
 		return nil, err
 	}
 	raw.h2 = cc
-	return cc, nil
+	return raw, nil
 }
 
 // MarkDead drops a connection that has ended.
 func (p *pool) MarkDead(cc *clientConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.current == cc {
+	if p.current != nil && p.current.h2 == cc {
 		p.current = nil
 	}
 }
@@ -140,14 +139,14 @@ func (p *pool) MarkDead(cc *clientConn) {
 // has read it: a part of the 100 ms that package backends allows.
 const settleLimit = 40 * time.Millisecond
 
-// settle sees to it that an abandoned write is under way no more. wrote is closed
+// settle sees to it that an abandoned write is under way no more. quiet is closed
 // when nothing of its body will be written any more.
-func (c *conn) settle(wrote <-chan struct{}) {
+func (c *conn) settle(quiet <-chan struct{}) {
 	if c.h2 != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), settleLimit)
 		defer cancel()
 		select {
-		case <-wrote:
+		case <-quiet:
 			if c.h2.Ping(ctx) == nil {
 				c.writes.Add(-1)
 				return

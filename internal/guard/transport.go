@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
@@ -67,9 +68,10 @@ type Transport struct {
 	life context.Context
 	end  context.CancelFunc
 
-	mu     sync.Mutex
-	closed bool
-	conns  map[*conn]struct{}
+	closed atomic.Bool
+
+	mu    sync.Mutex // and of setting closed
+	conns map[*conn]struct{}
 }
 
 // New returns a Transport to the scheme and host of origin. It does no I/O.
@@ -148,10 +150,11 @@ func (t *Transport) dialHTTP1(ctx context.Context, _, _ string) (net.Conn, error
 func (t *Transport) remember(c *conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.closed {
+	open := !t.closed.Load()
+	if open {
 		t.conns[c] = struct{}{}
 	}
-	return !t.closed
+	return open
 }
 
 func (t *Transport) forget(c *conn) {
@@ -164,7 +167,7 @@ func (t *Transport) forget(c *conn) {
 // backends.ErrClosed. It may be called more than once.
 func (t *Transport) Close() {
 	t.mu.Lock()
-	t.closed = true
+	t.closed.Store(true)
 	var open []*conn
 	for c := range t.conns {
 		open = append(open, c)
@@ -177,10 +180,6 @@ func (t *Transport) Close() {
 	t.http1.CloseIdleConnections()
 }
 
-func (t *Transport) isClosed() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.closed
-}
+func (t *Transport) isClosed() bool { return t.closed.Load() }
 
 var errClosed = backends.ErrClosed
