@@ -73,10 +73,9 @@ func (t *Transport) Do(ctx context.Context, r Request) (*Response, error) {
 // body together with the headers, in one system call, if it knows its type.
 const copiedBytes = 16 << 10
 
-// call is one attempt at a request and the context that it runs under: one piece
-// of memory, because allocations are what a call costs beside its bytes.
+// call is one attempt at a request: one piece of memory, because allocations are
+// what a call costs beside its bytes.
 type call struct {
-	context.Context
 	req    http.Request
 	url    url.URL
 	trace  httptrace.ClientTrace
@@ -92,26 +91,15 @@ type call struct {
 	wrote   chan struct{} // closed when written, once somebody waits for it
 }
 
-type callKey struct{}
-
-// Value finds the call itself under callKey.
-func (c *call) Value(key any) any {
-	if key == (callKey{}) {
-		return c
-	}
-	return c.Context.Value(key)
-}
-
 // once makes one attempt. again is true if a second one is in order.
 func (t *Transport) once(ctx context.Context, r Request) (resp *Response, again bool, err error) {
 	c := &call{
-		Context: ctx,
-		value:   value{b: r.Body},
-		writes:  r.Method != http.MethodGet && r.Method != http.MethodHead,
+		value:  value{b: r.Body},
+		writes: r.Method != http.MethodGet && r.Method != http.MethodHead,
 	}
 	defer c.value.release()
 	c.request(t, r)
-	answer, err := t.roundTrip(c)
+	answer, err := t.roundTrip(ctx, c)
 	if errors.Is(err, errHTTP1) { // which the next attempt knows
 		c.answered()
 		return t.once(ctx, r)
@@ -127,11 +115,11 @@ func (t *Transport) once(ctx context.Context, r Request) (resp *Response, again 
 	return &Response{Status: answer.StatusCode, Proto: answer.Proto, Header: answer.Header, Body: body}, false, nil
 }
 
-func (t *Transport) roundTrip(c *call) (*http.Response, error) {
+func (t *Transport) roundTrip(ctx context.Context, c *call) (*http.Response, error) {
 	if t.pool != nil && !t.pool.http1.Load() {
-		return t.pool.h2.RoundTrip(c.http2())
+		return t.pool.roundTrip(c, c.http2(ctx))
 	}
-	return t.http1.RoundTrip(c.http1())
+	return t.http1.RoundTrip(c.http1(ctx))
 }
 
 // request fills in c.req, but for its context.
@@ -143,7 +131,6 @@ func (c *call) request(t *Transport, r Request) {
 	}
 	if r.Method == http.MethodPut || r.Method == http.MethodPost || r.Method == http.MethodPatch || len(r.Body) > 0 {
 		c.req.ContentLength = int64(len(r.Body))
-		c.req.GetBody = func() (io.ReadCloser, error) { return &reader{v: &c.value}, nil }
 		c.reader.v = &c.value
 		c.req.Body = &c.reader
 		if len(r.Body) == 0 {
@@ -152,9 +139,8 @@ func (c *call) request(t *Transport, r Request) {
 	}
 }
 
-// http2 returns the request for HTTP/2, whose pool tells the call its connection.
-func (c *call) http2() *http.Request {
-	var ctx context.Context = c
+// http2 returns the request for HTTP/2.
+func (c *call) http2(ctx context.Context) *http.Request {
 	if c.writes {
 		c.trace.WroteRequest = c.wroteRequest
 		ctx = httptrace.WithClientTrace(ctx, &c.trace)
@@ -164,14 +150,24 @@ func (c *call) http2() *http.Request {
 }
 
 // http1 returns the request for HTTP/1.1.
-func (c *call) http1() *http.Request {
-	if n := len(c.value.b); n > 0 && n <= copiedBytes {
-		c.copied.Reset(bytes.Clone(c.value.b))
-		c.req.Body = io.NopCloser(&c.copied)
+func (c *call) http1(ctx context.Context) *http.Request {
+	if n := len(c.value.b); n > 0 {
+		c.req.GetBody = func() (io.ReadCloser, error) { return &reader{v: &c.value}, nil }
+		if n <= copiedBytes {
+			c.copied.Reset(bytes.Clone(c.value.b))
+			c.req.Body = io.NopCloser(&c.copied)
+		}
 	}
-	c.trace = httptrace.ClientTrace{GotConn: c.gotConn}
-	c.req = *c.req.WithContext(httptrace.WithClientTrace(c, &c.trace))
+	c.trace.GotConn = c.gotConn
+	c.req = *c.req.WithContext(httptrace.WithClientTrace(ctx, &c.trace))
 	return &c.req
+}
+
+// rewind makes the request one to send again. Nobody reads its body any more.
+func (c *call) rewind() {
+	if c.reader.v != nil && c.req.Body != http.NoBody {
+		c.req.Body = &reader{v: &c.value}
+	}
 }
 
 // gotConn is told by net/http which connection serves the call.

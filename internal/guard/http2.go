@@ -5,6 +5,7 @@ package guard
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -19,13 +20,13 @@ type clientConn = http2.ClientConn
 var errHTTP1 = errors.New("guard: the server speaks HTTP/1.1")
 
 // pool holds the one HTTP/2 connection of a Transport and makes a new one, once
-// for all callers, when that takes no more requests. It is a
-// http2.ClientConnPool.
+// for all callers, when that takes no more requests.
 type pool struct {
-	t  *Transport
-	h2 *http2.Transport
-
+	t     *Transport
+	h2    *http2.Transport
 	http1 atomic.Bool
+	// barren is how many connections have been made since the last answer.
+	barren atomic.Int64
 
 	mu      sync.Mutex
 	current *conn
@@ -40,40 +41,96 @@ type attempt struct {
 }
 
 func newPool(t *Transport) *pool {
-	p := &pool{t: t}
-	p.h2 = &http2.Transport{
-		ConnPool:                   p,
+	return &pool{t: t, h2: &http2.Transport{
 		DisableCompression:         true,
 		MaxHeaderListSize:          maxHeaderBytes,
 		StrictMaxConcurrentStreams: true,
 		IdleConnTimeout:            idleTimeout,
 		ReadIdleTimeout:            t.config.PingAfter,
 		PingTimeout:                t.config.PingTimeout,
-	}
-	return p
+	}}
 }
 
-// GetClientConn returns the connection. It reserves no stream: x/net (v0.62) counts
-// reservations as streams, and has no call begin before there are fewer than the
-// server takes, so that many calls at once would wait for each other for ever.
-func (p *pool) GetClientConn(req *http.Request, _ string) (*clientConn, error) {
-	call := req.Context().Value(callKey{}).(*call)
-	for {
-		c, a, err := p.take()
+// roundTrip sends c until the server has looked at it. It is not left to x/net,
+// which waits for seconds between one GOAWAY and the next.
+func (p *pool) roundTrip(c *call, req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	for refused := 0; ; {
+		conn, err := p.conn(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if c != nil {
-			call.got(c, c.used.Swap(true))
-			return c.h2, nil
+		c.got(conn, conn.used.Swap(true))
+		resp, err := conn.h2.RoundTrip(req)
+		if err == nil {
+			if p.barren.Load() != 0 {
+				p.barren.Store(0)
+			}
+			return resp, nil
+		}
+		if conn.closed.Load() {
+			p.drop(conn)
+		}
+		if !unprocessed(err) || ctx.Err() != nil {
+			return nil, err
+		}
+		if conn.h2.CanTakeNewRequest() {
+			if err := pause(ctx, refused); err != nil {
+				return nil, err
+			}
+			refused++
+		}
+		c.rewind()
+	}
+}
+
+// unprocessed reports whether the server says that it has not looked at a request,
+// or the request was never sent. x/net has no names for two of the errors.
+func unprocessed(err error) bool {
+	var stream http2.StreamError
+	if errors.As(err, &stream) {
+		return stream.Code == http2.ErrCodeRefusedStream
+	}
+	switch err.Error() {
+	case "http2: Transport received Server's graceful shutdown GOAWAY", "http2: client conn not usable":
+		return true
+	}
+	return false
+}
+
+// pause waits before try n, which is the first again if 0: not at all, 10 ms, twice
+// that and so on, up to some 500 ms.
+func pause(ctx context.Context, n int) error {
+	if n == 0 {
+		return ctx.Err()
+	}
+	d := min(10*time.Millisecond<<min(n-1, 10), 500*time.Millisecond)
+	timer := time.NewTimer(d + rand.N(d/4))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// conn returns the connection. It reserves no stream: x/net (v0.62) counts
+// reservations as streams, and has no call begin before there are fewer than the
+// server takes, so that many calls at once would wait for each other for ever.
+func (p *pool) conn(ctx context.Context) (*conn, error) {
+	for {
+		c, a, err := p.take()
+		if c != nil || err != nil {
+			return c, err
 		}
 		select {
 		case <-a.done:
 			if a.err != nil {
 				return nil, a.err
 			}
-		case <-req.Context().Done():
-			return nil, req.Context().Err()
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
 }
@@ -108,7 +165,11 @@ func (p *pool) dial(a *attempt) {
 	close(a.done)
 }
 
+// connect makes a connection, after a pause if the last ones have brought no answer.
 func (p *pool) connect() (*conn, error) {
+	if err := pause(p.t.life, int(p.barren.Load())); err != nil {
+		return nil, err
+	}
 	c, raw, err := p.t.dialTLS(p.t.life, http2.NextProtoTLS, "http/1.1")
 	if err != nil {
 		return nil, err
@@ -123,14 +184,15 @@ func (p *pool) connect() (*conn, error) {
 		return nil, err
 	}
 	raw.h2 = cc
+	p.barren.Add(1)
 	return raw, nil
 }
 
-// MarkDead drops a connection that has ended.
-func (p *pool) MarkDead(cc *clientConn) {
+// drop forgets a connection that has ended.
+func (p *pool) drop(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.current != nil && p.current.h2 == cc {
+	if p.current == c {
 		p.current = nil
 	}
 }
