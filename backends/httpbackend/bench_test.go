@@ -17,8 +17,9 @@ import (
 )
 
 // BenchmarkBeside compares with a bare net/http client on the same nginx, under a
-// context that can end. Both read a body into a slice of its length. A batch is
-// 100 calls, 16 at a time.
+// context that can end. Both authenticate, name the type of what they send and read
+// a body into a slice of its length; ours has no rules for keys but its own. A batch
+// is 100 calls, 16 at a time.
 func BenchmarkBeside(b *testing.B) {
 	s := testenv.Nginx(b, &testenv.NginxOptions{Config: []string{"keepalive_requests 100000000;"}})
 	ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
@@ -59,6 +60,10 @@ func exchange(ctx context.Context, client *http.Client, method, target string, b
 	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	if method == http.MethodPut {
+		req.Header.Set("Content-Type", "application/octet-stream")
 	}
 	resp, err := client.Do(req)
 	if err != nil {

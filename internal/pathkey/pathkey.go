@@ -18,9 +18,17 @@ func Encode(key string) (string, error) {
 	case "", ".", "..", "health", "ttl", "lock":
 		return "", ErrReserved
 	}
+	plain := 0
+	for plain < len(key) && unreserved(key[plain]) {
+		plain++
+	}
+	if plain == len(key) {
+		return key, nil
+	}
 	var b strings.Builder
-	b.Grow(len(key))
-	for i := range len(key) {
+	b.Grow(len(key) + 2*8) // a few bytes to encode are usual
+	b.WriteString(key[:plain])
+	for i := plain; i < len(key); i++ {
 		if c := key[i]; unreserved(c) {
 			b.WriteByte(c)
 		} else {
@@ -34,5 +42,5 @@ func Encode(key string) (string, error) {
 }
 
 func unreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
 }
