@@ -130,9 +130,7 @@ func TestTimedOutWritesDoNotLandLate(t *testing.T) {
 	for name, stall := range map[string]func(*testenv.FaultProxy){"a black hole": (*testenv.FaultProxy).Stall, "replies that stall": (*testenv.FaultProxy).StallReplies} {
 		p := testenv.Proxy(t, s.Addr())
 		b := overRedis(t, s.URLAt(p.Addr()), &redisbackend.Options{Timeout: 150 * time.Millisecond}, nil)
-		if err := b.Set(t.Context(), "k", []byte("first"), time.Hour); err != nil {
-			t.Fatal(err)
-		}
+		waitFor(t, "the first write", func() bool { return b.Set(t.Context(), "k", []byte("first"), time.Hour) == nil })
 		stall(p)
 		if err := b.Set(t.Context(), "k", []byte("stale"), time.Hour); kindOf(err) != backends.Timeout {
 			t.Fatalf("%s: Set = %v, want Timeout", name, err)
@@ -163,9 +161,7 @@ func TestFirstAttemptDoesNotLandAfterItsRetry(t *testing.T) {
 	for i := range 10 {
 		p := testenv.Proxy(t, s.Addr())
 		b := overRedis(t, s.URLAt(p.Addr()), &redisbackend.Options{Timeout: 100 * time.Millisecond}, &resilient.Options{BaseDelay: time.Millisecond})
-		if err := b.Set(t.Context(), "k", []byte("first"), time.Hour); err != nil {
-			t.Fatal(err)
-		}
+		waitFor(t, "the first write", func() bool { return b.Set(t.Context(), "k", []byte("first"), time.Hour) == nil })
 		p.Stall()
 		resume := time.AfterFunc(time.Duration(90+5*i)*time.Millisecond, p.Resume)
 		defer resume.Stop()
