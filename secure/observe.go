@@ -125,16 +125,22 @@ func (c *core) begin(ctx context.Context, op, name string, keys int) (context.Co
 }
 
 func (c *core) listen(ctx context.Context, op, backend, name string, keys int) (context.Context, *observation) {
-	if c.observer.Begin != nil {
-		listening := false
-		if ctx, listening = c.observer.Begin(ctx, op, backend, keys); !listening {
-			return ctx, nil
+	if begin := c.observer.Begin; begin != nil {
+		within, listening := begin(ctx, op, backend, keys)
+		if !listening {
+			return within, nil
 		}
+		ctx = within
 	}
+	return ctx, c.observe(ctx, op, backend, name, keys)
+}
+
+// observe is apart from listen, which has a small frame without it.
+func (c *core) observe(ctx context.Context, op, backend, name string, keys int) *observation {
 	if c.observer.End == nil {
-		return ctx, nil
+		return nil
 	}
-	return ctx, &observation{c, name, ctx, Operation{Name: op, Backend: backend, Keys: keys}, time.Now()}
+	return &observation{c, name, ctx, Operation{Name: op, Backend: backend, Keys: keys}, time.Now()}
 }
 
 // read ends a read of one entry.
