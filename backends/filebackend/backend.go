@@ -17,6 +17,8 @@ type Backend struct {
 	opts    Options
 	dir     *dir
 	slots   chan struct{} // calls in goroutines of their own
+	calls   chan func()   // to goroutines that wait for one
+	waiting atomic.Int32  // how many do
 	stripes [stripeCount]chan struct{}
 	usage   usage
 
@@ -55,7 +57,7 @@ func open(path string, opts *Options, gate func() error) (*Backend, error) {
 		return nil, fmt.Errorf("filebackend: opening the cache directory: %w", err)
 	}
 	b := &Backend{
-		opts: o, dir: d, slots: make(chan struct{}, maxDetached),
+		opts: o, dir: d, slots: make(chan struct{}, maxDetached), calls: make(chan func()),
 		stop: make(chan struct{}), idle: make(chan struct{}), pid: os.Getpid(),
 	}
 	b.temps.Store(rand.Uint64())

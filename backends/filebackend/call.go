@@ -12,6 +12,42 @@ import (
 // values, that a stalled disk can hold on to.
 const maxDetached = 128
 
+// maxWaiting is how many goroutines wait for the next call: as many as can be
+// busy on a fast disk, whose stacks need not grow anew for each call.
+const maxWaiting = 16
+
+// detach runs f in a goroutine of its own.
+func (b *Backend) detach(f func()) {
+	select {
+	case b.calls <- f:
+	default:
+		go b.serve(f)
+	}
+}
+
+// serve runs f, and then other calls until Close, unless enough others wait for
+// them.
+func (b *Backend) serve(f func()) {
+	for f != nil {
+		f()
+		f = b.next()
+	}
+}
+
+func (b *Backend) next() func() {
+	if b.waiting.Add(1) > maxWaiting {
+		b.waiting.Add(-1)
+		return nil
+	}
+	defer b.waiting.Add(-1)
+	select {
+	case f := <-b.calls:
+		return f
+	case <-b.stop:
+		return nil
+	}
+}
+
 // attempt settles, once, whether a call takes effect or its caller has gone.
 type attempt struct {
 	state atomic.Int32
@@ -72,12 +108,12 @@ func perform[T any](ctx context.Context, b *Backend, op, name string, f func(a *
 		err error
 	}
 	a, done := new(attempt), make(chan result, 1)
-	go func() {
+	b.detach(func() {
 		defer b.release()
 		defer func() { <-b.slots }()
 		v, err := f(a, name)
 		done <- result{v, err}
-	}()
+	})
 	select {
 	case r := <-done:
 		return r.v, wrap(op, r.err)
