@@ -28,26 +28,47 @@ func MoveClock(t testing.TB, d time.Duration) {
 		t.Fatalf("the clock can be moved by whole seconds, not by %v", d)
 	}
 	t.Setenv("CACHEKIT_TEST_CLOCK", d.String()) // panics in a parallel test
-	if err := clock.prepare(); err != nil {
+	c, err := ownClock()
+	if err != nil {
 		Missing(t, fmt.Sprintf("the process's clock cannot be moved here: %v", err))
 	}
-	clock.move(t, d)
-	t.Cleanup(func() { clock.move(t, 0) })
+	c.move(t, d)
+	t.Cleanup(func() { c.move(t, 0) })
 }
 
-var clock processClock
+// MoveClock sets the wall clock of the process, and of nothing else, d ahead of the
+// machine's, for as long as it runs; see [MoveClock]. The process stands still
+// meanwhile.
+func (p *Process) MoveClock(d time.Duration) {
+	p.t.Helper()
+	p.Pause()
+	defer p.Resume()
+	if p.clock == nil {
+		c, err := newClock(fmt.Sprint(p.PID()))
+		if err != nil {
+			Missing(p.t, fmt.Sprintf("a server's clock cannot be moved here: %v", err))
+		}
+		p.clock = c
+	}
+	p.clock.move(p.t, d)
+}
 
-// processClock is the place in memory that holds what is added to the clock.
+var ownClock = sync.OnceValues(func() (*processClock, error) {
+	// No other goroutine shall be on the way through the instructions that are
+	// replaced: none runs, but for what the runtime itself does.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	c, err := newClock("self")
+	if err != nil {
+		return nil, err
+	}
+	return c, c.works()
+})
+
+// processClock is the place in a process's memory that holds what is added to its
+// clock.
 type processClock struct {
-	once sync.Once
-	mem  *os.File
-	at   int64
-	err  error
-}
-
-func (c *processClock) prepare() error {
-	c.once.Do(func() { c.err = c.patch() })
-	return c.err
+	memory string
+	at     int64
 }
 
 func (c *processClock) move(t testing.TB, d time.Duration) {
@@ -58,57 +79,86 @@ func (c *processClock) move(t testing.TB, d time.Duration) {
 }
 
 // write puts bytes over memory that is not writable: the kernel lets a process do
-// so with its own, as it lets debuggers.
+// so with its own and its children's, as it lets debuggers.
 func (c *processClock) write(at int64, b []byte) error {
-	_, err := c.mem.WriteAt(b, at)
-	return err
+	f, err := os.OpenFile(c.memory, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b, at)
+	return errors.Join(err, f.Close())
 }
 
-// patch has the vDSO's clock_gettime jump to code in the padding after its image:
-// the system call, and for CLOCK_REALTIME the addition of what stands before the
-// code.
-func (c *processClock) patch() (err error) {
-	start, image, err := vdso()
-	if err != nil {
-		return err
-	}
-	entry, end, err := clockGettime(image)
-	if err != nil {
-		return err
-	}
-	at := (end + 15) &^ 15
-	if int64(len(image)) < at+64 || len(bytes.Trim(image[at:at+64], "\x00")) > 0 {
-		return errors.New("the vDSO has no padding")
-	}
-	if c.mem, err = os.OpenFile("/proc/self/mem", os.O_RDWR, 0); err != nil {
-		return err
-	}
-	code := []byte{
+// clockCode stands for functions of the vDSO: the system call, and the addition of
+// what the address that is inserted at hole holds. It takes 32 bytes at most.
+var clockCode = map[string]struct {
+	hole int
+	code []byte
+}{
+	"__vdso_clock_gettime": {14, []byte{
 		0xb8, 228, 0, 0, 0, // mov eax, clock_gettime
 		0x0f, 0x05, // syscall
 		0x85, 0xff, // test edi, edi: CLOCK_REALTIME is 0
 		0x75, 0x0a, // jne over the next two
-		0x48, 0x8b, 0x0d, 0xde, 0xff, 0xff, 0xff, // mov rcx, [rip-34]: 16 bytes before the code
+		0x48, 0x8b, 0x0d, 0, 0, 0, 0, // mov rcx, [rip+hole]
 		0x48, 0x01, 0x0e, // add [rsi], rcx
 		0xc3, // ret
-	}
-	jump := binary.LittleEndian.AppendUint32([]byte{0xe9}, uint32(at+16-entry-5))
-	c.at = start + at
-	// No other goroutine shall be on the way through the instructions that the
-	// jump replaces: none runs, but for what the runtime itself does.
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	// The first write of a page copies it; the last one is of 8 bytes at once.
-	for _, w := range []struct {
-		at int64
-		b  []byte
-	}{{at, make([]byte, 16)}, {at + 16, code}, {entry, image[entry : entry+8]}, {entry, append(jump, image[entry+5:entry+8]...)}} {
-		if err := c.write(start+w.at, w.b); err != nil {
-			return err
-		}
-	}
-	return c.works()
+	}},
+	"__vdso_gettimeofday": {15, []byte{
+		0xb8, 96, 0, 0, 0, // mov eax, gettimeofday
+		0x0f, 0x05, // syscall
+		0x48, 0x85, 0xff, // test rdi, rdi
+		0x74, 0x0a, // je over the next two
+		0x48, 0x8b, 0x0d, 0, 0, 0, 0, // mov rcx, [rip+hole]
+		0x48, 0x01, 0x0f, // add [rdi], rcx
+		0xc3, // ret
+	}},
+	"__vdso_time": {10, []byte{
+		0xb8, 201, 0, 0, 0, // mov eax, time
+		0x0f, 0x05, // syscall
+		0x48, 0x03, 0x05, 0, 0, 0, 0, // add rax, [rip+hole]
+		0x48, 0x85, 0xff, // test rdi, rdi
+		0x74, 0x03, // je over the next one
+		0x48, 0x89, 0x07, // mov [rdi], rax
+		0xc3, // ret
+	}},
 }
 
+// newClock has the functions that tell the time in the vDSO of a process jump to
+// code in the padding after the image.
+func newClock(process string) (*processClock, error) {
+	start, image, err := vdso(process)
+	if err != nil {
+		return nil, err
+	}
+	entries, end, err := clockEntries(image)
+	if err != nil {
+		return nil, err
+	}
+	at := (end + 15) &^ 15
+	size := int64(16 + 32*len(clockCode))
+	if int64(len(image)) < at+size || len(bytes.Trim(image[at:at+size], "\x00")) > 0 {
+		return nil, fmt.Errorf("the vDSO has no padding of %d bytes", size)
+	}
+	c := &processClock{"/proc/" + process + "/mem", start + at}
+	// The padding first: the write of a page that was shared copies it.
+	block, jumps := make([]byte, 16), map[int64][]byte{}
+	for name, entry := range entries {
+		f := clockCode[name]
+		to := at + int64(len(block))
+		jumps[entry] = append(binary.LittleEndian.AppendUint32([]byte{0xe9}, uint32(to-entry-5)), image[entry+5:entry+8]...)
+		code := append(bytes.Clone(f.code), make([]byte, 32-len(f.code))...)
+		binary.LittleEndian.PutUint32(code[f.hole:], uint32(-(int64(len(block)) + int64(f.hole) + 4)))
+		block = append(block, code...)
+	}
+	err = c.write(c.at, block)
+	for entry, jump := range jumps {
+		err = errors.Join(err, c.write(start+entry, image[entry:entry+8]), c.write(start+entry, jump))
+	}
+	return c, err
+}
+
+// works looks whether a step is seen, of a clock that is this process's.
 func (c *processClock) works() error {
 	before := time.Now()
 	if err := c.write(c.at, []byte{100}); err != nil {
@@ -124,9 +174,9 @@ func (c *processClock) works() error {
 	return nil
 }
 
-// vdso returns where the vDSO lies in memory, and a copy of it.
-func vdso() (start int64, image []byte, err error) {
-	maps, err := os.ReadFile("/proc/self/maps")
+// vdso returns where the vDSO of a process lies in memory, and a copy of it.
+func vdso(process string) (start int64, image []byte, err error) {
+	maps, err := os.ReadFile("/proc/" + process + "/maps")
 	if err != nil {
 		return 0, nil, err
 	}
@@ -138,29 +188,39 @@ func vdso() (start int64, image []byte, err error) {
 		if _, err := fmt.Sscanf(line, "%x-%x", &start, &end); err != nil {
 			return 0, nil, err
 		}
-		mem, err := os.Open("/proc/self/mem")
+		f, err := os.Open("/proc/" + process + "/mem")
 		if err != nil {
 			return 0, nil, err
 		}
-		defer mem.Close()
-		image, err = io.ReadAll(io.NewSectionReader(mem, start, end-start))
+		defer f.Close()
+		image, err = io.ReadAll(io.NewSectionReader(f, start, end-start))
 		return start, image, err
 	}
 	return 0, nil, errors.New("there is no vDSO")
 }
 
-// clockGettime returns where in image the function begins and the image ends.
-func clockGettime(image []byte) (entry, end int64, err error) {
+// clockEntries returns where in image the functions of clockCode begin, and where
+// the image ends.
+func clockEntries(image []byte) (entries map[string]int64, end int64, err error) {
 	f, err := elf.NewFile(bytes.NewReader(image))
 	if err != nil {
-		return 0, 0, err
+		return nil, 0, err
 	}
-	end = int64(binary.LittleEndian.Uint64(image[40:])) + int64(binary.LittleEndian.Uint16(image[58:]))*int64(binary.LittleEndian.Uint16(image[60:]))
 	symbols, err := f.DynamicSymbols()
+	if err != nil {
+		return nil, 0, err
+	}
+	entries = map[string]int64{}
 	for _, s := range symbols {
-		if s.Name == "__vdso_clock_gettime" {
-			return int64(s.Value), end, nil
+		if _, ok := clockCode[s.Name]; ok {
+			entries[s.Name] = int64(s.Value)
 		}
 	}
-	return 0, 0, errors.Join(err, errors.New("the vDSO has no clock_gettime"))
+	if len(entries) < len(clockCode) {
+		return nil, 0, errors.New("the vDSO does not tell the time")
+	}
+	// The table of sections is the end of the file: e_shoff, e_shentsize, e_shnum.
+	get := binary.LittleEndian
+	end = int64(get.Uint64(image[40:])) + int64(get.Uint16(image[58:]))*int64(get.Uint16(image[60:]))
+	return entries, end, nil
 }

@@ -1,6 +1,8 @@
 package testenv_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,5 +33,30 @@ func TestMoveClock(t *testing.T) {
 		if off := time.Now().Round(0).Sub(start.Round(0).Add(time.Since(start))); off.Abs() > time.Second {
 			t.Errorf("the clock is %v off after the test", off)
 		}
+	}
+}
+
+// Rule: a server's clock moves while it runs, and shows in what it says of it.
+func TestMoveServerClock(t *testing.T) {
+	t.Parallel()
+	s, m := testenv.Redis(t, nil), testenv.Memcached(t, nil)
+	s.Do("SET", "k", "v", "EX", "600")
+	for _, d := range []time.Duration{-time.Hour, 0, time.Hour} {
+		s.Process().MoveClock(d)
+		m.Process().MoveClock(d)
+		told := s.Do("TIME").([]any)
+		seconds, err := strconv.ParseInt(told[0].(string), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if off := time.Until(time.Unix(seconds, 0)) - d; off.Abs() > 5*time.Second {
+			t.Errorf("moved by %v, the server's clock is %v off", d, off)
+		}
+		if answer := m.Do("version"); !strings.HasPrefix(answer, "VERSION ") {
+			t.Errorf("memcached under another clock says %q", answer)
+		}
+	}
+	if n := s.Do("EXISTS", "k"); n != int64(0) {
+		t.Errorf("EXISTS after the TTL = %v", n)
 	}
 }

@@ -15,10 +15,11 @@ import (
 // Process is a child process of the test binary. Its methods are for one
 // goroutine at a time.
 type Process struct {
-	t    testing.TB
-	cmd  *exec.Cmd
-	log  string
-	done chan struct{}
+	t     testing.TB
+	cmd   *exec.Cmd
+	log   string
+	done  chan struct{}
+	clock *processClock
 }
 
 // Start runs cmd with its output in a log file and stops it when the test ends.
