@@ -46,7 +46,7 @@ conformance: tools
 	$(GO) run ./internal/conformance "$$dir" docs/conformance.md
 
 faults: tools
-	$(GO) test -count=1 -run '^TestFaults$$' ./internal/faults -faults-page $(CURDIR)/docs/faults.md
+	$(GO) test -count=1 -run '^(TestFaults|TestClocks)$$' ./internal/faults -faults-page $(CURDIR)/docs/faults.md
 
 soak: tools
 	CACHEKIT_SOAK=1 $(GO) test -count=1 -timeout 0 -run "$(LONG)" ./internal/envelope ./internal/claims

@@ -30,6 +30,7 @@ type cell struct {
 	procedure func(*cell)
 	patient   bool
 	crowd     bool
+	serial    bool
 
 	mu  sync.Mutex
 	row row

@@ -36,8 +36,6 @@ var behaviours = []behaviour{
 		on: only("cachekitio", "dynamodb"), run: forgottenLock, patient: true},
 	{name: "disk full", what: "The file system has no room for the value of Set and GetOrLoad, and is made larger then.",
 		on: only("file"), run: fullDisk},
-	{name: "clock jump", what: "The clock that TTLs are kept by jumps forward by two hours (the service's; for files, each expiry is put two hours back instead): the entry is past its TTL.",
-		on: only("file", "cachekitio"), run: clockJump},
 }
 
 type behaviour struct {
@@ -48,6 +46,8 @@ type behaviour struct {
 	patient bool
 	// crowd wants the machine for itself.
 	crowd bool
+	// serial: the cell is one of TestClocks, alone with a server of its own.
+	serial, alone bool
 }
 
 func everywhere(string) bool { return true }
@@ -196,18 +196,6 @@ func forgottenLock(c *cell) {
 		return
 	}
 	c.waitsForLock("owned")
-}
-
-// clockJump looks at entries of both ends of the jump.
-func clockJump(c *cell) {
-	if err := c.rig.advance(2 * time.Hour); err != nil {
-		c.errorf("%v", err)
-	}
-	c.row.Get = c.call(patient, []string{"miss"}, func(ctx context.Context) (string, error) { return c.read(ctx, c.view, "seed", 1) })
-	c.row.Load = c.call(patient, fine, func(ctx context.Context) (string, error) { return c.getOrLoad(ctx, "seed") })
-	c.row.Set = c.call(patient, fine, func(ctx context.Context) (string, error) { return "ok", c.view.Set(ctx, "held", newValue("held", 2)) })
-	c.row.Copy = c.call(patient, fine, func(ctx context.Context) (string, error) { return c.read(ctx, c.view, "copied", 1) })
-	c.nextLoad("after-the-jump")
 }
 
 func took(d time.Duration) string {

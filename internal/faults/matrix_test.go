@@ -27,7 +27,7 @@ func cells(t *testing.T) (all []*cell) {
 		for _, backend := range matrixBackends {
 			for _, profile := range profileNames {
 				if f.on(backend) {
-					all = append(all, &cell{fault: f, backend: backend, profile: profile, number: len(all), t: t, procedure: b.run, patient: b.patient, crowd: b.crowd})
+					all = append(all, &cell{fault: f, backend: backend, profile: profile, number: len(all), t: t, procedure: b.run, patient: b.patient, crowd: b.crowd, serial: b.serial})
 				}
 			}
 		}
@@ -35,8 +35,8 @@ func cells(t *testing.T) (all []*cell) {
 	for _, f := range networkFaults {
 		add(f, behaviour{run: (*cell).run})
 	}
-	for _, f := range behaviours {
-		add(fault{name: f.name, what: f.what, on: f.on}, f)
+	for _, f := range slices.Concat(behaviours, clocks) {
+		add(fault{name: f.name, what: f.what, on: f.on, alone: f.alone}, f)
 	}
 	return all
 }
@@ -49,6 +49,14 @@ func TestFaults(t *testing.T) {
 	r, all := newRigs(t), cells(t)
 	play(all, r, atOnce, false)
 	play(all, r, 1, true) // they take the whole machine
+	for _, c := range all {
+		if c.serial {
+			c.row = clockRows[c.number] // those of TestClocks, which ran before
+		}
+	}
+	if *faultsPage != "" && len(clockRows) == 0 {
+		t.Error("the page needs TestClocks")
+	}
 	if *faultsPage != "" && !t.Failed() {
 		if err := os.WriteFile(*faultsPage, []byte(page(all)), 0o644); err != nil {
 			t.Error(err)
@@ -66,7 +74,7 @@ func play(all []*cell, r *rigs, atOnce int, crowds bool) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, atOnce)
 	for _, c := range all {
-		if c.crowd != crowds {
+		if c.crowd != crowds || c.serial {
 			continue
 		}
 		slots <- struct{}{}
@@ -171,7 +179,7 @@ func TestThePageIsCurrent(t *testing.T) {
 		}
 		rows++
 	}
-	if n := strings.Count(string(text), "\n## "); n != sections || sections != len(networkFaults)+len(behaviours) {
+	if n := strings.Count(string(text), "\n## "); n != sections || sections != len(networkFaults)+len(behaviours)+len(clocks) {
 		t.Errorf(stale+"it has %d sections, the suite %d", n, sections)
 	}
 	if n := strings.Count(string(text), "\n| ") - sections; n != rows {

@@ -2,13 +2,10 @@ package faults_test
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,8 +45,8 @@ type rig struct {
 	// loses says that a restart loses the entries.
 	loses bool
 	io    *iotest.Server
-	// advance moves the clock of the storage, if it can.
-	advance func(time.Duration) error
+	// setClock moves the wall clock of the server, if it can.
+	setClock func(time.Duration)
 	// env tells a child how to open the same storage, if it can.
 	env []string
 }
@@ -123,6 +120,7 @@ func redisRig(s *testenv.RedisServer, p *testenv.FaultProxy) *rig {
 		},
 		direct: func(ctx context.Context) (backends.Backend, error) { return open(ctx, s.Addr()) },
 		proxy:  p, server: s, loses: true, env: []string{storageEnv + "=redis " + s.URL()},
+		setClock: func(d time.Duration) { s.Process().MoveClock(d) },
 	}
 }
 
@@ -168,6 +166,7 @@ func memcachedRig(s *testenv.MemcachedServer, p *testenv.FaultProxy) *rig {
 		open:   func(ctx context.Context, dial dialer) (backends.Backend, error) { return open(ctx, p.Addr(), dial) },
 		direct: func(ctx context.Context) (backends.Backend, error) { return open(ctx, s.Addr(), nil) },
 		proxy:  p, server: s, loses: true, env: []string{storageEnv + "=memcached " + s.Addr()},
+		setClock: func(d time.Duration) { s.Process().MoveClock(d) },
 	}
 }
 
@@ -185,7 +184,7 @@ func httpRig(s *testenv.NginxServer, p *testenv.FaultProxy) *rig {
 }
 
 func ioRig(t *testing.T) *rig {
-	s, err := iotest.Start(nil)
+	s, err := iotest.Start(&iotest.Options{Now: steadily()})
 	if err != nil {
 		t.Error(err)
 		return nil
@@ -213,8 +212,15 @@ func ioRig(t *testing.T) *rig {
 		},
 		direct: func(ctx context.Context) (backends.Backend, error) { return cachekitio.Open(ctx, s.Options()) },
 		proxy:  p, io: s,
-		advance: func(d time.Duration) error { s.Advance(d); return nil },
+		setClock: s.Advance,
 	}
+}
+
+// steadily is the clock of another machine than this process's, whose own may be
+// moved.
+func steadily() func() time.Time {
+	start := time.Now()
+	return func() time.Time { return start.Round(0).Add(time.Since(start)) }
 }
 
 func (r *rigs) dynamoRig(t *testing.T) *rig {
@@ -266,29 +272,5 @@ func fileRig(dir string) *rig {
 	return &rig{
 		open:   func(ctx context.Context, _ dialer) (backends.Backend, error) { return open(ctx) },
 		direct: open, env: []string{storageEnv + "=file " + dir},
-		advance: func(d time.Duration) error { return age(dir, d) },
 	}
-}
-
-// age brings every entry of a directory nearer to its expiry: seconds since 1970
-// in the last 8 of the 14 bytes of its header (spec/file-backend-format.md).
-func age(dir string, d time.Duration) error {
-	files, err := os.ReadDir(dir)
-	for _, f := range files {
-		if f.IsDir() || len(f.Name()) != 32 {
-			continue
-		}
-		path := filepath.Join(dir, f.Name())
-		data, err := os.ReadFile(path)
-		if err != nil || len(data) < 14 {
-			return fmt.Errorf("%d bytes: %w", len(data), err)
-		}
-		if expiry := binary.BigEndian.Uint64(data[6:]); expiry > 0 {
-			binary.BigEndian.PutUint64(data[6:], expiry-uint64(d/time.Second))
-		}
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			return err
-		}
-	}
-	return err
 }
