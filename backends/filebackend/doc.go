@@ -49,6 +49,14 @@
 // entries) in a shared directory and removes the entries that were written
 // first, ours too.
 //
+// # Clocks
+//
+// The expiry of an entry and the end of a lock are moments of the machine's wall
+// clock. If it is set back, entries are served and locks held for longer by as
+// much; if it is set forward, they end earlier, and a write that is under way may
+// fail because its temporary file looks abandoned. A load-through call waits 10
+// seconds for a lock at most, however its owner ended.
+//
 // # Contexts
 //
 // System calls on files cannot be interrupted. With a context that can end, a
