@@ -21,7 +21,8 @@ import (
 // again in the same test, which may not run in parallel with others.
 //
 // Go asks the vDSO for the time, which no preloaded library and no namespace
-// changes: MoveClock writes its own code over the vDSO's, in this process's copy.
+// changes: MoveClock writes its own code over the vDSO's, in this process's copy,
+// until the test ends. It is slower by a system call.
 func MoveClock(t testing.TB, d time.Duration) {
 	t.Helper()
 	if d%time.Second != 0 {
@@ -33,7 +34,21 @@ func MoveClock(t testing.TB, d time.Duration) {
 		Missing(t, fmt.Sprintf("the process's clock cannot be moved here: %v", err))
 	}
 	c.move(t, d)
-	t.Cleanup(func() { c.move(t, 0) })
+	c.alone(t, true)
+	t.Cleanup(func() {
+		c.move(t, 0)
+		c.alone(t, false)
+	})
+}
+
+// alone is jump for this process. No other goroutine shall be on the way through
+// the instructions that are replaced: none runs, but for what the runtime does.
+func (c *processClock) alone(t testing.TB, on bool) {
+	t.Helper()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	if err := c.jump(on); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // MoveClock sets the wall clock of the process, and of nothing else, d ahead of the
@@ -51,12 +66,12 @@ func (p *Process) MoveClock(d time.Duration) {
 		p.clock = c
 	}
 	p.clock.move(p.t, d)
+	if err := p.clock.jump(true); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 var ownClock = sync.OnceValues(func() (*processClock, error) {
-	// No other goroutine shall be on the way through the instructions that are
-	// replaced: none runs, but for what the runtime itself does.
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	c, err := newClock("self")
 	if err != nil {
 		return nil, err
@@ -67,8 +82,32 @@ var ownClock = sync.OnceValues(func() (*processClock, error) {
 // processClock is the place in a process's memory that holds what is added to its
 // clock.
 type processClock struct {
-	memory string
-	at     int64
+	memory  string
+	at      int64
+	entries []clockEntry
+	on      bool
+}
+
+// clockEntry is the beginning of a function, as it was and as a jump.
+type clockEntry struct {
+	at        int64
+	was, jump []byte
+}
+
+// jump has the functions jump to our code, or not any more.
+func (c *processClock) jump(on bool) (err error) {
+	if on == c.on {
+		return nil
+	}
+	for _, e := range c.entries {
+		b := e.was
+		if on {
+			b = e.jump
+		}
+		err = errors.Join(err, c.write(e.at, b))
+	}
+	c.on = on
+	return err
 }
 
 func (c *processClock) move(t testing.TB, d time.Duration) {
@@ -124,8 +163,7 @@ var clockCode = map[string]struct {
 	}},
 }
 
-// newClock has the functions that tell the time in the vDSO of a process jump to
-// code in the padding after the image.
+// newClock puts our code into the padding after the image of the vDSO of a process.
 func newClock(process string) (*processClock, error) {
 	start, image, err := vdso(process)
 	if err != nil {
@@ -140,26 +178,31 @@ func newClock(process string) (*processClock, error) {
 	if int64(len(image)) < at+size || len(bytes.Trim(image[at:at+size], "\x00")) > 0 {
 		return nil, fmt.Errorf("the vDSO has no padding of %d bytes", size)
 	}
-	c := &processClock{"/proc/" + process + "/mem", start + at}
-	// The padding first: the write of a page that was shared copies it.
-	block, jumps := make([]byte, 16), map[int64][]byte{}
+	c := &processClock{memory: "/proc/" + process + "/mem", at: start + at}
+	block := make([]byte, 16)
 	for name, entry := range entries {
 		f := clockCode[name]
 		to := at + int64(len(block))
-		jumps[entry] = append(binary.LittleEndian.AppendUint32([]byte{0xe9}, uint32(to-entry-5)), image[entry+5:entry+8]...)
+		was := image[entry : entry+8]
+		jump := append(binary.LittleEndian.AppendUint32([]byte{0xe9}, uint32(to-entry-5)), was[5:]...)
+		c.entries = append(c.entries, clockEntry{start + entry, was, jump})
 		code := append(bytes.Clone(f.code), make([]byte, 32-len(f.code))...)
 		binary.LittleEndian.PutUint32(code[f.hole:], uint32(-(int64(len(block)) + int64(f.hole) + 4)))
 		block = append(block, code...)
 	}
 	err = c.write(c.at, block)
-	for entry, jump := range jumps {
-		err = errors.Join(err, c.write(start+entry, image[entry:entry+8]), c.write(start+entry, jump))
+	for _, e := range c.entries {
+		err = errors.Join(err, c.write(e.at, e.was)) // the first write copies a page that was shared
 	}
 	return c, err
 }
 
 // works looks whether a step is seen, of a clock that is this process's.
 func (c *processClock) works() error {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	if err := c.jump(true); err != nil {
+		return err
+	}
 	before := time.Now()
 	if err := c.write(c.at, []byte{100}); err != nil {
 		return err
