@@ -22,9 +22,10 @@ func (spoken) SetReadDeadline(time.Time) error  { return nil }
 func (spoken) SetWriteDeadline(time.Time) error { return nil }
 
 // Hear has a link read what a server says, of which it has asked whether it is a
-// master, then for reports, and sent so many writes. It returns the writes that
-// have an outcome, and why the link ended.
-func Hear(said []byte, writes int, h backends.WatchHandler) (outcomes int, err error) {
+// master, then for reports, and sent so many writes: together, or one by one with
+// callers who read. It returns the writes that have an outcome, and why the link
+// ended.
+func Hear(said []byte, writes int, callers bool, h backends.WatchHandler) (outcomes int, err error) {
 	t := &tracker{b: &Backend{}, ctx: context.Background(), watches: map[*tracked]struct{}{}, links: map[string]*link{}}
 	t.watches[&tracked{handler: h}] = struct{}{}
 	l := &link{t: t, ctx: t.ctx}
@@ -37,8 +38,17 @@ func Hear(said []byte, writes int, h backends.WatchHandler) (outcomes int, err e
 	all := make([]*linkWrite, writes)
 	for i := range all {
 		all[i] = &linkWrite{key: "k", by: h, value: []byte("v"), ttl: time.Second, done: make(chan struct{}, 1)}
-		s.post(all[i])
+		if callers {
+			s.reader = readerNobody
+		}
+		if !s.post(all[i]) {
+			outcomes++
+		} else if callers {
+			_, _ = s.await(t.ctx, all[i], time.Minute)
+			outcomes++
+		}
 	}
+	s.reader = readerSession
 	if err == nil {
 		err = s.read()
 	}
@@ -48,7 +58,18 @@ func Hear(said []byte, writes int, h backends.WatchHandler) (outcomes int, err e
 			outcomes++
 		}
 	}
-	return outcomes, err
+	return outcomes, s.cause
+}
+
+// CallerReads reports whether the caller of a write reads the link of b.
+func CallerReads(b *Backend) bool {
+	s := (*b.routes.Load())[""].lane.Load()
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reader == readerCaller
 }
 
 // Frames follows the chunks of a server's bytes with the bounds of a connection

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
-	"github.com/cachekit-io/cachekit-go/internal/mono"
 )
 
 const (
@@ -31,6 +30,8 @@ const (
 	// 100 ms that package backends allows. Then its connection is reset, which
 	// takes all copies of this process with it.
 	grace = 50 * time.Millisecond
+	// A session ends by itself when it is not answered for so long.
+	endsAfter = answerWithin + askEvery
 	// postRest is how long writes keep off a link after that.
 	postRest = 5 * time.Second
 )
@@ -54,9 +55,10 @@ type linkWrite struct {
 	ttl   time.Duration // 0 is UNLINK
 	by    backends.WatchHandler
 
-	n    int64 // the answer
-	err  error
-	done chan struct{} // of one element
+	leads bool  // its caller reads
+	n     int64 // the answer
+	err   error
+	done  chan struct{} // of one element
 }
 
 var linkWrites = sync.Pool{New: func() any { return &linkWrite{done: make(chan struct{}, 1)} }}
@@ -71,6 +73,15 @@ func (w *linkWrite) free() {
 func (w *linkWrite) finish(n int64, err error) {
 	w.n, w.err = n, err
 	w.done <- struct{}{}
+}
+
+// outcome is what became of w, which was given up for cause if that is not nil
+// and it was not answered after all.
+func (w *linkWrite) outcome(cause error) error {
+	if cause != nil && (errors.Is(w.err, errLost) || errors.Is(w.err, os.ErrDeadlineExceeded)) {
+		return cause
+	}
+	return w.err
 }
 
 func (w *linkWrite) size() int { return len(w.key) + len(w.value) + 64 }
@@ -102,6 +113,9 @@ func (s *session) post(w *linkWrite) bool {
 		s.mu.Unlock()
 		return false
 	}
+	if s.alone++; s.bytes > 0 {
+		s.alone = 0
+	}
 	s.queue = append(s.queue, request{kind: requestWrite, write: w})
 	s.bytes += size
 	if s.busy {
@@ -117,6 +131,9 @@ func (s *session) post(w *linkWrite) bool {
 		s.mu.Unlock()
 		s.end(err)
 		return true
+	}
+	if s.reader == readerNobody {
+		s.reader, s.led, w.leads = readerCaller, true, true
 	}
 	more := len(s.queue) > 0
 	s.mu.Unlock()
@@ -142,6 +159,7 @@ func (s *session) flush() error {
 			return err
 		}
 	}
+	s.recall()
 	return nil
 }
 
@@ -206,8 +224,11 @@ func (s *session) answered() (request, bool) {
 // grace: bytes on their way could be executed after a newer write by somebody
 // else.
 func (s *session) await(ctx context.Context, w *linkWrite, limit time.Duration) (sent bool, err error) {
+	if w.leads {
+		return true, s.readFor(ctx, w, limit)
+	}
 	var late <-chan time.Time
-	if limit < answerWithin+askEvery { // else the session ends before it
+	if limit < endsAfter {
 		t := time.NewTimer(limit)
 		defer t.Stop()
 		late = t.C
@@ -230,13 +251,9 @@ func (s *session) await(ctx context.Context, w *linkWrite, limit time.Duration) 
 		return true, w.err
 	case <-t.C:
 	}
-	s.link.rest.Store(mono.In(postRest))
 	s.end(errGivenUp)
 	<-w.done
-	if w.err == nil || !errors.Is(w.err, errLost) && !errors.Is(w.err, os.ErrDeadlineExceeded) {
-		return true, w.err // it was answered after all
-	}
-	return true, cause
+	return true, w.outcome(cause)
 }
 
 // fifo is a queue of requests.

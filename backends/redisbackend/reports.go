@@ -1,22 +1,12 @@
 package redisbackend
 
 import (
-	"runtime"
 	"strconv"
 	"strings"
 )
 
 // reportKeys is how many keys are passed on at a time.
 const reportKeys = 256
-
-// read handles what arrives until the connection ends.
-func (s *session) read() error {
-	for {
-		if err := s.next(); err != nil {
-			return err
-		}
-	}
-}
 
 // next reads up to the next answer, or one report (RESP3 specification, "push
 // type"): reports come between answers. Nothing is kept of what is not needed,
@@ -37,11 +27,8 @@ func (s *session) next() error {
 	case !ok:
 		return errReply
 	case r.write != nil:
-		err := s.outcome(r.write, kind, line)
-		if s.r.Buffered() == 0 {
-			runtime.Gosched() // the caller goes on before the socket is asked again
-		}
-		return err
+		s.served = true
+		return s.outcome(r.write, kind, line)
 	case kind == '-':
 		return refusal(line)
 	case r.kind == requestHello:

@@ -58,10 +58,12 @@ func TestHear(t *testing.T) {
 		{"deep nesting in a push ends it", opened + ">2\r\n+x\r\n" + strings.Repeat("*1\r\n", 50), "", 0, "malformed reply"},
 		{"a key that is too long is nobody's", opened + ">2\r\n$10\r\ninvalidate\r\n*2\r\n$2000\r\n" + strings.Repeat("x", 2000) + "\r\n$1\r\nb\r\n", "b", 0, "unexpected EOF"},
 	} {
-		j := &judge{t: t}
-		outcomes, err := redisbackend.Hear([]byte(tc.said), 3, j)
-		if outcomes != 3 || err == nil || err.Error() != tc.err || strings.Join(j.changed, " ") != tc.changed || j.flushes != tc.flushes {
-			t.Errorf("%s: %d outcomes, changed %q, %d flushes, %v", tc.rule, outcomes, j.changed, j.flushes, err)
+		for _, callers := range []bool{false, true} {
+			j := &judge{t: t}
+			outcomes, err := redisbackend.Hear([]byte(tc.said), 3, callers, j)
+			if outcomes != 3 || err == nil || err.Error() != tc.err || strings.Join(j.changed, " ") != tc.changed || j.flushes != tc.flushes {
+				t.Errorf("%s (callers read: %v): %d outcomes, changed %q, %d flushes, %v", tc.rule, callers, outcomes, j.changed, j.flushes, err)
+			}
 		}
 	}
 }
@@ -76,13 +78,14 @@ func FuzzHear(f *testing.F) {
 		"%2147483647\r\n$4\r\nrole\r\n", opened + ">3\r\n+a\r\n*2\r\n*2\r\n~1\r\n=5\r\ntxt:a\r\n!1\r\na\r\n,1\r\n#t\r\n(1\r\n",
 		"-NOAUTH no\r\n", opened + "-READONLY no\r\n", opened + "-MOVED 1 a:1\r\n+OK\r\n", opened + "*-1\r\n", "\r\n", "+OK\n",
 	} {
-		f.Add([]byte(said), byte(3))
+		f.Add([]byte(said), byte(3), false)
+		f.Add([]byte(said), byte(3), true)
 	}
-	f.Fuzz(func(t *testing.T, said []byte, writes byte) {
+	f.Fuzz(func(t *testing.T, said []byte, writes byte, callers bool) {
 		j := &judge{t: t}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		outcomes, err := redisbackend.Hear(bytes.Clone(said), int(writes), j)
+		outcomes, err := redisbackend.Hear(bytes.Clone(said), int(writes), callers, j)
 		runtime.ReadMemStats(&after)
 		if outcomes != int(writes) || err == nil {
 			t.Errorf("%d of %d writes have an outcome; the link ended with %v", outcomes, writes, err)

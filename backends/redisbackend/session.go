@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/cachekit-io/cachekit-go/internal/mono"
 )
 
 // session is a connection in use. Questions about the server and writes of this
@@ -22,6 +24,11 @@ type session struct {
 	cause error         // why it has
 	woken chan struct{} // something waits for write
 
+	// the reader's
+	patience patience
+	step     time.Time // deadline of the reads, zero for none
+	served   bool      // the last answer was one to a write
+
 	mu        sync.Mutex
 	queue     []request // not sent, in order
 	waiting   fifo      // sent and not answered
@@ -32,6 +39,10 @@ type session struct {
 	requested []string  // prefixes
 	buf       []byte    // what is being sent, of whoever is busy
 	direct    int       // how much may be under way for a caller to send itself
+	reader    reader
+	alone     int           // writes in a row that found nothing under way
+	led       bool          // a caller has begun to read in this lull
+	handed    chan struct{} // it is the session that reads again
 }
 
 // request is what a reply answers: a write, an order to report (with prefixes),
@@ -54,8 +65,9 @@ const (
 )
 
 func newSession(l *link, nc net.Conn) *session {
-	s := &session{link: l, conn: nc, parser: parser{bufio.NewReaderSize(nc, 16<<10)}, direct: directBytes,
-		ended: make(chan struct{}), woken: make(chan struct{}, 1)}
+	s := &session{link: l, conn: nc, direct: directBytes,
+		ended: make(chan struct{}), woken: make(chan struct{}, 1), handed: make(chan struct{}, 1)}
+	s.r = bufio.NewReaderSize(patient{s}, 16<<10)
 	if c, ok := socket(nc).(interface{ SetWriteBuffer(bytes int) error }); ok && c.SetWriteBuffer(sendBuffer) == nil {
 		s.direct = directBuffered
 	}
@@ -92,6 +104,9 @@ func (s *session) end(cause error) {
 	requests := append(s.waiting.all(), s.queue...)
 	s.waiting, s.queue = fifo{}, nil
 	s.mu.Unlock()
+	if cause == errGivenUp {
+		s.link.rest.Store(mono.In(postRest))
+	}
 	inner := socket(s.conn)
 	if c, ok := inner.(interface{ SetLinger(sec int) error }); ok {
 		_ = c.SetLinger(0)

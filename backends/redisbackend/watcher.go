@@ -58,7 +58,9 @@ type tracked struct {
 // the key after it in the same turn of the server's event loop. All other writes
 // of this backend are reported. If such a write is given up and its answer does
 // not come within 50 ms, the connection is reset and the watches are down until it
-// stands again; for 5 s writes take the pool then.
+// stands again; for 5 s writes take the pool then. A caller who writes alone reads
+// what arrives himself, so handlers may run within such a call: it must not hold a
+// lock that they take.
 //
 // A master that a Cluster has newly given slots to is noticed within a second, and
 // so is that Sentinels have named another master; then everything counts as
