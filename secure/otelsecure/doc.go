@@ -6,9 +6,9 @@
 //	})
 //
 // It imports the API of OpenTelemetry alone: where the program installs no SDK,
-// nothing is measured and an operation costs some 10 ns more. Reads that the
-// in-process layer answers cost nothing more with one either: they are counted,
-// from Stats, and have no spans.
+// nothing is measured and an operation that calls the backend costs some 80 ns
+// more. Reads that the in-process layer answers cost nothing more with one
+// either: they are counted, from Stats, and have no spans.
 //
 // # Spans
 //
