@@ -46,6 +46,7 @@ type Backend struct {
 	detached atomic.Bool  // some connections are not watched
 	reloaded atomic.Int64 // when a failure last made a Cluster client reload its map, by mono
 	nodes    *adoption    // nil unless a Cluster client was passed in
+	directs  *directs     // nil unless Open made the client, and for Sentinel
 
 	tracking sync.Mutex
 	tracker  *tracker                         // nil unless something is watched
@@ -78,12 +79,18 @@ func (b *Backend) Get(ctx context.Context, key string) (value []byte, err error)
 			return e.Value, err
 		}
 	}
+	if v, done, err := b.getDirectly(ctx, key); done {
+		return v, b.fail(ctx, "get", err)
+	}
 	return do(ctx, b, "get", func(ctx context.Context) ([]byte, error) { return b.get(ctx, key) })
 }
 
 // get reads one value with the bound on its size. The raw command follows no
 // redirection of a Cluster; go-redis does, for the moment that a slot moves.
 func (b *Backend) get(ctx context.Context, key string) ([]byte, error) {
+	if v, done, err := b.getDirectly(ctx, key); done {
+		return v, err
+	}
 	r := newReply(b.limit, -1)
 	if err := b.process(ctx, redis.NewRawWriteToCmd(ctx, r, "get", key)); err != nil {
 		return nil, err
@@ -101,6 +108,9 @@ func (b *Backend) Set(ctx context.Context, key string, value []byte, ttl time.Du
 		return err
 	}
 	if _, done, err := b.linked(ctx, "set", key, value, ttl); done {
+		return err
+	}
+	if done, err := b.setDirectly(ctx, key, value, ttl); done {
 		return err
 	}
 	value = b.hold(ctx, value)
@@ -165,7 +175,7 @@ func (b *Backend) Exists(ctx context.Context, key string) (bool, error) {
 		return false, err
 	}
 	return do(ctx, b, "exists", func(ctx context.Context) (bool, error) {
-		n, err := b.integer(ctx, "exists", key)
+		n, err := b.integer(ctx, key, "exists", key)
 		return n > 0, err
 	})
 }
@@ -174,12 +184,16 @@ func (b *Backend) Exists(ctx context.Context, key string) (bool, error) {
 // many it altered.
 func (b *Backend) change(ctx context.Context, op, key string, args ...any) (bool, error) {
 	return write(ctx, b, op, []string{key}, func(ctx context.Context) (bool, error) {
-		n, err := b.integer(ctx, args...)
+		n, err := b.integer(ctx, key, args...)
 		return n > 0, err
 	})
 }
 
-func (b *Backend) integer(ctx context.Context, args ...any) (int64, error) {
+// integer runs a command on key that answers with a number.
+func (b *Backend) integer(ctx context.Context, key string, args ...any) (int64, error) {
+	if n, done, err := b.numberDirectly(ctx, key, args); done {
+		return n, err
+	}
 	cmd := redis.NewIntCmd(ctx, args...)
 	err := b.process(ctx, cmd)
 	return cmd.Val(), err
@@ -219,7 +233,7 @@ func (b *Backend) Health(ctx context.Context) backends.Health {
 	if err == nil {
 		h.Details = details(info)
 		stats := b.client.PoolStats()
-		h.Details["connections"] = strconv.FormatUint(uint64(stats.TotalConns), 10)
+		h.Details["connections"] = strconv.Itoa(int(stats.TotalConns) + b.directs.count())
 		if state := b.trackingState(); state != "" {
 			h.Details["tracking"] = state
 		}
@@ -234,6 +248,7 @@ func (b *Backend) Close() error {
 		return nil
 	}
 	b.endTracking()
+	b.directs.all((*direct).close)
 	if !b.owned {
 		return nil
 	}

@@ -29,6 +29,14 @@ func (b *Backend) getMany(ctx context.Context, keys []string, results []backends
 	if len(valid) == 0 {
 		return
 	}
+	if done, err := b.mgetDirectly(ctx, keys, valid, results); done {
+		if err = b.fail(ctx, "get many", err); err != nil {
+			for _, i := range valid {
+				results[i] = backends.GetResult{Err: err}
+			}
+		}
+		return
+	}
 	values, err := do(ctx, b, "get many", func(ctx context.Context) ([]answer, error) {
 		if b.sharded {
 			return b.getEach(ctx, keys, valid)
@@ -104,9 +112,14 @@ func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
 	errs := make([]error, len(items))
 	valid := check(items, func(it backends.Item) error { return b.checkItem("set many", it.Key, it.Value, it.TTL) },
 		func(i int, err error) { errs[i] = err })
-	b.writeMany(ctx, "set many", valid, func(i int) string { return items[i].Key }, func(ctx context.Context, i int) redis.Cmder {
-		return setCommand(ctx, items[i].Key, b.hold(ctx, items[i].Value), items[i].TTL)
-	}, func(i int, _ redis.Cmder, err error) { errs[i] = err })
+	b.writeMany(ctx, "set many", valid, changes{
+		key:  func(i int) string { return items[i].Key },
+		send: func(x *wire, i int) { x.set(items[i].Key, items[i].Value, items[i].TTL) },
+		command: func(ctx context.Context, i int) redis.Cmder {
+			return setCommand(ctx, items[i].Key, b.hold(ctx, items[i].Value), items[i].TTL)
+		},
+		report: func(i int, _ int64, err error) { errs[i] = err },
+	})
 	return errs
 }
 
@@ -114,13 +127,13 @@ func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
 func (b *Backend) DeleteMany(ctx context.Context, keys []string) []backends.DeleteResult {
 	results := make([]backends.DeleteResult, len(keys))
 	valid := check(keys, backends.CheckKey, func(i int, err error) { results[i].Err = err })
-	b.writeMany(ctx, "delete many", valid, func(i int) string { return keys[i] }, func(ctx context.Context, i int) redis.Cmder {
-		return redis.NewIntCmd(ctx, "unlink", keys[i])
-	}, func(i int, cmd redis.Cmder, err error) {
-		results[i].Err = err
-		if n, ok := cmd.(*redis.IntCmd); ok && err == nil {
-			results[i].Existed = n.Val() > 0
-		}
+	b.writeMany(ctx, "delete many", valid, changes{
+		key:     func(i int) string { return keys[i] },
+		send:    func(x *wire, i int) { x.command(2, "unlink"); x.string(keys[i]) },
+		command: func(ctx context.Context, i int) redis.Cmder { return redis.NewIntCmd(ctx, "unlink", keys[i]) },
+		report: func(i int, n int64, err error) {
+			results[i] = backends.DeleteResult{Existed: err == nil && n > 0, Err: err}
+		},
 	})
 	return results
 }
@@ -139,43 +152,60 @@ func check[T any](inputs []T, ok func(T) error, refuse func(int, error)) []int {
 	return valid
 }
 
+// changes are the commands of a batch: each as it is sent directly, and as go-redis
+// takes it, and what is told of its outcome, with the number that it answered.
+type changes struct {
+	key     func(i int) string
+	send    func(x *wire, i int)
+	command func(ctx context.Context, i int) redis.Cmder
+	report  func(i int, n int64, err error)
+}
+
 // writeMany pipelines a command for each valid index, in order, and reports
 // each outcome.
-func (b *Backend) writeMany(ctx context.Context, op string, valid []int, key func(int) string,
-	command func(context.Context, int) redis.Cmder, report func(int, redis.Cmder, error)) {
+func (b *Backend) writeMany(ctx context.Context, op string, valid []int, c changes) {
 	for start := 0; start < len(valid); start += maxBatch {
-		part := valid[start:min(start+maxBatch, len(valid))]
-		keys := make([]string, len(part))
-		for j, i := range part {
-			keys[j] = key(i)
-		}
-		cmds, err := write(ctx, b, op, keys, func(ctx context.Context) ([]redis.Cmder, error) {
-			cmds := make([]redis.Cmder, len(part))
-			for j, i := range part {
-				cmds[j] = command(ctx, i)
-			}
-			_ = b.pipeline(ctx, cmds)
-			return cmds, nil
-		})
-		b.reportMany(ctx, op, part, keys, cmds, err, report)
+		b.writePart(ctx, op, valid[start:min(start+maxBatch, len(valid))], c)
 	}
 }
 
-func (b *Backend) reportMany(ctx context.Context, op string, part []int, keys []string, cmds []redis.Cmder, err error,
-	report func(int, redis.Cmder, error)) {
-	var doubtful []string
+func (b *Backend) writePart(ctx context.Context, op string, part []int, c changes) {
+	report := func(i int, n int64, err error) {
+		if unknownOutcome(err) {
+			b.doubts.Add(c.key(i))
+		}
+		c.report(i, n, err)
+	}
+	keys := make([]string, len(part))
+	for j, i := range part {
+		keys[j] = c.key(i)
+	}
+	if err := b.settle(ctx, op, keys); err != nil {
+		for _, i := range part {
+			c.report(i, 0, err)
+		}
+		return
+	}
+	if b.eachDirectly(ctx, op, part, c.send, report) {
+		return
+	}
+	cmds := make([]redis.Cmder, len(part))
+	for j, i := range part {
+		cmds[j] = c.command(ctx, i)
+	}
+	_, err := do(ctx, b, op, func(ctx context.Context) (struct{}, error) {
+		_ = b.pipeline(ctx, cmds)
+		return struct{}{}, nil
+	})
 	for j, i := range part {
 		if err != nil {
-			report(i, nil, err)
+			report(i, 0, err)
 			continue
 		}
-		failed := b.fail(ctx, op, cmds[j].Err())
-		if unknownOutcome(failed) {
-			doubtful = append(doubtful, keys[j])
+		var n int64
+		if cmd, ok := cmds[j].(*redis.IntCmd); ok {
+			n = cmd.Val()
 		}
-		report(i, cmds[j], failed)
-	}
-	if len(doubtful) > 0 {
-		b.doubts.Add(doubtful...)
+		report(i, n, b.fail(ctx, op, cmds[j].Err()))
 	}
 }

@@ -34,8 +34,10 @@ type conn struct {
 	serving     atomic.Pointer[call]
 	read, write limit
 	unanswered  atomic.Bool
-	// frames bounds what arrives. Only one goroutine reads at a time.
-	frames frames
+	// frames bounds what arrives, unless its reader does: bounded. Only one
+	// goroutine reads at a time.
+	frames  frames
+	bounded bool
 }
 
 // limit is a deadline of the call and how far the socket's own one has come on
@@ -93,6 +95,18 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
+// serve makes c the connection of a call.
+func (c *conn) serve(serving *call, now time.Time) error {
+	c.serving.Store(serving)
+	end := moment(serving.deadline, now)
+	c.write.end.Store(end)
+	c.read.end.Store(end)
+	if err := c.write.approach(serving.deadline, now, c.Conn.SetWriteDeadline); err != nil {
+		return err
+	}
+	return c.read.approach(serving.deadline, now, c.Conn.SetReadDeadline)
+}
+
 // approach sets the socket's deadline, by set, to the end of the next step on the
 // way to end, unless one that is at least half as far is set already.
 func (c *conn) approach(l *limit, end time.Time, set func(time.Time) error) error {
@@ -102,6 +116,10 @@ func (c *conn) approach(l *limit, end time.Time, set func(time.Time) error) erro
 		l.step.Store(0)
 		return set(end)
 	}
+	return l.approach(end, now, set)
+}
+
+func (l *limit) approach(end, now time.Time, set func(time.Time) error) error {
 	next := now.Add(pollEvery)
 	if !end.IsZero() && end.Before(next) {
 		next = end
@@ -130,11 +148,12 @@ func (c *conn) Read(b []byte) (int, error) {
 		n, err := c.Conn.Read(b)
 		if n > 0 {
 			c.unanswered.Store(false)
+			if c.bounded {
+				return n, err
+			}
 			if refused := c.frames.take(b[:n]); refused != nil {
 				return 0, refused
 			}
-		}
-		if n > 0 {
 			return n, err
 		}
 		if !isTimeout(err) {
@@ -233,6 +252,17 @@ func (c *conn) reset() bool {
 		}
 		inner = wrapper.NetConn()
 	}
+}
+
+// watched returns what ends with its call, or nil if c does not.
+func watched(c net.Conn) *conn {
+	switch c := c.(type) {
+	case *conn:
+		return c
+	case plainConn:
+		return c.conn
+	}
+	return nil
 }
 
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)

@@ -48,31 +48,28 @@ type gather struct {
 	runners int
 }
 
-// read is one read of a group: GET, and PTTL if wanted.
+// read is one read of a group.
 type read struct {
-	get  *redis.RawWriteToCmd
-	pttl *redis.IntCmd // may be nil
-	to   reply
-	done chan struct{} // has room for the one message that the read is over
+	key   string
+	ttl   bool // is wanted too
+	entry backends.Entry
+	err   error         // of this read
+	read  bool          // there is one of these
+	done  chan struct{} // has room for the one message that the read is over
 }
 
 var reads = sync.Pool{New: func() any { return &read{done: make(chan struct{}, 1)} }}
 
-func newRead(key string, limit int, ttl bool) *read {
-	ctx := context.Background()
+func newRead(key string, ttl bool) *read {
 	r := reads.Get().(*read)
-	r.to.init(limit, -1)
-	r.get = redis.NewRawWriteToCmd(ctx, &r.to, "get", key)
-	if ttl {
-		r.pttl = redis.NewIntCmd(ctx, "pttl", key)
-	}
+	r.key, r.ttl = key, ttl
 	return r
 }
 
 // release gives back a read that is over or was never queued; one that was
 // abandoned never is.
 func (r *read) release() {
-	r.get, r.pttl, r.to = nil, nil, reply{}
+	*r = read{done: r.done}
 	reads.Put(r)
 }
 
@@ -137,17 +134,39 @@ func (g *gather) next() []*read {
 // timeouts.
 func (b *Backend) runReads() {
 	for group := b.reads.take(); group != nil; group = b.reads.next() {
-		cmds := make([]redis.Cmder, 0, 2*len(group))
-		for _, r := range group {
-			cmds = append(cmds, r.get)
-			if r.pttl != nil {
-				cmds = append(cmds, r.pttl)
-			}
+		if !b.readDirectly(group) {
+			b.readPipelined(group)
 		}
-		_ = b.pipeline(context.Background(), cmds)
 		for _, r := range group {
 			r.done <- struct{}{}
 		}
+	}
+}
+
+// readPipelined makes the reads of a group by go-redis.
+func (b *Backend) readPipelined(group []*read) {
+	ctx := context.Background()
+	cmds := make([]redis.Cmder, 0, 2*len(group))
+	replies := make([]reply, len(group))
+	for i, r := range group {
+		replies[i].init(b.limit, -1)
+		cmds = append(cmds, redis.NewRawWriteToCmd(ctx, &replies[i], "get", r.key))
+		if r.ttl {
+			cmds = append(cmds, redis.NewIntCmd(ctx, "pttl", r.key))
+		}
+	}
+	_ = b.pipeline(ctx, cmds)
+	for i, r := range group {
+		get := cmds[0]
+		cmds = cmds[1:]
+		value, err := replies[i].result()
+		if r.ttl {
+			r.entry, r.err = entry(value, err, cmds[0].(*redis.IntCmd))
+			cmds = cmds[1:]
+		} else {
+			r.entry.Value, r.err = value, err
+		}
+		r.read = get.Err() == nil
 	}
 }
 
@@ -157,7 +176,7 @@ func (b *Backend) together(ctx context.Context, op, key string, ttl bool) (e bac
 	if b.closed.Load() || ctx.Err() != nil {
 		return backends.Entry{}, false, nil
 	}
-	r := newRead(key, b.limit, ttl)
+	r := newRead(key, ttl)
 	start := time.Now()
 	queued, runner := b.reads.add(r)
 	if !queued {
@@ -176,18 +195,12 @@ func (b *Backend) together(ctx context.Context, op, key string, ttl bool) (e bac
 		return backends.Entry{}, true, ctx.Err()
 	}
 	defer r.release()
-	if r.get.Err() != nil {
+	switch {
+	case !r.read:
 		b.reads.pause()
 		return backends.Entry{}, false, nil
-	}
-	value, err := r.to.result()
-	if redirected(err) || r.pttl != nil && redirected(r.pttl.Err()) {
+	case redirected(r.err):
 		return backends.Entry{}, false, nil
 	}
-	if ttl {
-		e, err = entry(value, err, r.pttl)
-	} else {
-		e.Value = value
-	}
-	return e, true, b.fail(ctx, op, err)
+	return r.entry, true, b.fail(ctx, op, r.err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -113,7 +112,7 @@ func reason(err error) string {
 
 // session is one connection from its beginning to its end.
 func (l *link) session() error {
-	nc, err := l.dial()
+	nc, err := dial(l.ctx, l.opts)
 	if err != nil {
 		return err
 	}
@@ -130,55 +129,4 @@ func (l *link) session() error {
 	s.end(err)
 	writer.Wait()
 	return s.cause
-}
-
-// dial does not wait for a dialler that ignores its context.
-func (l *link) dial() (net.Conn, error) {
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	limit := l.opts.DialTimeout
-	if limit <= 0 {
-		limit = defaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(l.ctx, limit)
-	done := make(chan result, 1)
-	go func() {
-		defer cancel()
-		c, err := l.opts.Dialer(ctx, l.opts.Network, l.opts.Addr)
-		done <- result{c, err}
-	}()
-	select {
-	case r := <-done:
-		return r.conn, r.err
-	case <-ctx.Done():
-	}
-	go func() {
-		if r := <-done; r.err == nil {
-			_ = r.conn.Close()
-		}
-	}()
-	return nil, ctx.Err()
-}
-
-// hello returns the command that switches to RESP3 and authenticates.
-func (l *link) hello() ([]string, error) {
-	user, password := l.opts.Username, l.opts.Password
-	if f := l.opts.CredentialsProviderContext; f != nil {
-		var err error
-		if user, password, err = f(l.ctx); err != nil {
-			return nil, err
-		}
-	} else if f := l.opts.CredentialsProvider; f != nil {
-		user, password = f()
-	}
-	args := []string{"hello", "3"}
-	if password != "" {
-		if user == "" {
-			user = "default"
-		}
-		args = append(args, "auth", user, password)
-	}
-	return args, nil
 }

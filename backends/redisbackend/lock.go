@@ -49,7 +49,10 @@ func (b *Backend) lock(ctx context.Context, name, token string, lease time.Durat
 	if lease != backends.NoExpiry {
 		args = append(args, "px", milliseconds(lease))
 	}
-	err := b.process(ctx, redis.NewStatusCmd(ctx, args...))
+	_, done, err := b.numberDirectly(ctx, name, args)
+	if !done {
+		err = b.process(ctx, redis.NewStatusCmd(ctx, args...))
+	}
 	if !errors.Is(err, redis.Nil) {
 		return err
 	}
@@ -83,9 +86,9 @@ func newScript(text string) script { return script{text, redis.NewScript(text).H
 
 // script runs s by its hash, and by its text where the server does not know it.
 func (b *Backend) script(ctx context.Context, s script, key string, args ...any) (bool, error) {
-	n, err := b.integer(ctx, append([]any{"evalsha", s.hash, 1, key}, args...)...)
+	n, err := b.integer(ctx, key, append([]any{"evalsha", s.hash, 1, key}, args...)...)
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		n, err = b.integer(ctx, append([]any{"eval", s.text, 1, key}, args...)...)
+		n, err = b.integer(ctx, key, append([]any{"eval", s.text, 1, key}, args...)...)
 	}
 	return n > 0, err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -52,6 +53,12 @@ const reloadEvery = 500 * time.Millisecond
 // owner of the slots of a node that does not serve them: a dead master redirects
 // nobody, and go-redis by itself looks once a minute.
 func (b *Backend) fail(ctx context.Context, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, net.ErrClosed) && b.closed.Load() {
+		err = backends.ErrClosed
+	}
 	err = fail(ctx, op, err)
 	if c, ok := b.client.(*redis.ClusterClient); ok && (backends.IsOutage(err) || errors.Is(err, context.DeadlineExceeded)) {
 		if b.reloadIsDue() {

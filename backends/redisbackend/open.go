@@ -43,7 +43,7 @@ func Open(ctx context.Context, rawURL string, opts *Options) (*Backend, error) {
 		_ = client.Close()
 		return nil, err
 	}
-	b.owned = true
+	b.owned, b.directs = true, newDirects(b)
 	if err := b.Health(ctx).Err; err != nil {
 		_ = b.Close()
 		return nil, err

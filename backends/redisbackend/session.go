@@ -126,7 +126,7 @@ func (s *session) open() error {
 	if err := s.conn.SetDeadline(time.Now().Add(s.link.t.b.timeout)); err != nil {
 		return err
 	}
-	args, err := s.link.hello()
+	args, err := hello(s.link.ctx, s.link.opts)
 	if err != nil {
 		return err
 	}

@@ -39,15 +39,23 @@ func (b *Backend) SwapMany(ctx context.Context, items []backends.SwapItem) []bac
 }
 
 func (b *Backend) swapEach(ctx context.Context, items []backends.SwapItem, valid []int, results []backends.SwapResult, command, script string) {
-	b.writeMany(ctx, "swap many", valid, func(i int) string { return items[i].Key }, func(ctx context.Context, i int) redis.Cmder {
-		it := items[i]
-		return redis.NewCmd(ctx, command, script, 1, it.Key, b.hold(ctx, it.Old), b.hold(ctx, it.New))
-	}, func(i int, cmd redis.Cmder, err error) {
-		results[i] = backends.SwapResult{Err: err}
-		if c, ok := cmd.(*redis.Cmd); ok && err == nil {
-			n, err := c.Int64()
-			results[i].Swapped, results[i].Err = n > 0, b.fail(ctx, "swap many", err)
-		}
+	b.writeMany(ctx, "swap many", valid, changes{
+		key: func(i int) string { return items[i].Key },
+		send: func(x *wire, i int) {
+			x.command(6, command)
+			x.string(script)
+			x.string("1")
+			x.string(items[i].Key)
+			x.bytes(items[i].Old)
+			x.bytes(items[i].New)
+		},
+		command: func(ctx context.Context, i int) redis.Cmder {
+			it := items[i]
+			return redis.NewIntCmd(ctx, command, script, 1, it.Key, b.hold(ctx, it.Old), b.hold(ctx, it.New))
+		},
+		report: func(i int, n int64, err error) {
+			results[i] = backends.SwapResult{Swapped: err == nil && n > 0, Err: err}
+		},
 	})
 }
 

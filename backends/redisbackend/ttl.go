@@ -22,7 +22,7 @@ func (b *Backend) TTL(ctx context.Context, key string) (time.Duration, error) {
 		return 0, err
 	}
 	return do(ctx, b, "ttl", func(ctx context.Context) (time.Duration, error) {
-		ms, err := b.integer(ctx, "pttl", key)
+		ms, err := b.integer(ctx, key, "pttl", key)
 		if err != nil {
 			return 0, err
 		}
@@ -79,6 +79,9 @@ func (b *Backend) GetEntry(ctx context.Context, key string) (e backends.Entry, e
 		if e, done, err := b.together(ctx, "get entry", key, true); done {
 			return e, err
 		}
+	}
+	if e, done, err := b.entryDirectly(ctx, key); done {
+		return e, b.fail(ctx, "get entry", err)
 	}
 	return do(ctx, b, "get entry", func(ctx context.Context) (backends.Entry, error) {
 		r, pttl := newReply(b.limit, -1), redis.NewIntCmd(ctx, "pttl", key)

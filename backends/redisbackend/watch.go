@@ -47,13 +47,18 @@ func (c *call) Deadline() (time.Time, bool) { return c.deadline, true }
 // begin starts a call that ends with ctx, but after limit at the latest.
 func (w *watch) begin(ctx context.Context, limit time.Duration) *call {
 	t := w.take()
-	end := time.Now().Add(limit)
-	if d, ok := ctx.Deadline(); ok && d.Before(end) {
-		end = d
-	}
-	c := &call{Context: ctx, deadline: end.In(t.zone), tag: t}
+	c := &call{Context: ctx, deadline: ending(ctx, time.Now(), limit).In(t.zone), tag: t}
 	t.call.Store(c)
 	return c
+}
+
+// ending is when a call ends that begins now.
+func ending(ctx context.Context, now time.Time, limit time.Duration) time.Time {
+	end := now.Add(limit)
+	if d, ok := ctx.Deadline(); ok && d.Before(end) {
+		return d
+	}
+	return end
 }
 
 // failure notes that a connection has failed: the others may have, too.

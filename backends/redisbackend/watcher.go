@@ -170,7 +170,7 @@ const failoverAddr = "FailoverClient"
 // what commands there are, for up to 5 s whatever the context is. Without it, that
 // could be a read in a stall, after writes over links alone.
 func (t *tracker) warm() bool {
-	_, err := do(t.ctx, t.b, "watch", func(ctx context.Context) (int64, error) { return t.b.integer(ctx, "exists", "tracking") })
+	_, err := do(t.ctx, t.b, "watch", func(ctx context.Context) (int64, error) { return t.b.integer(ctx, "tracking", "exists", "tracking") })
 	var answer *ServerError
 	return err == nil || errors.As(err, &answer)
 }
@@ -192,7 +192,7 @@ func (t *tracker) followMaster() {
 		if s == nil {
 			continue
 		}
-		if c, err := l.dial(); err == nil {
+		if c, err := dial(l.ctx, l.opts); err == nil {
 			if c.RemoteAddr().String() != s.conn.RemoteAddr().String() {
 				s.end(errMoved)
 			}

@@ -1,0 +1,331 @@
+package redisbackend
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/mono"
+)
+
+// directRest is how long go-redis serves all calls after a server would not talk
+// to a connection of this package as to one of go-redis.
+const directRest = time.Minute
+
+// directs are the connections beside go-redis's, for the commands that are the
+// traffic of a cache, of a client that Open made. go-redis costs a command 8 µs of
+// CPU time where the two system calls take 15; what those commands need of it is a
+// pool, and a parser for strings and numbers. Everything else, and everything that a
+// server answers otherwise than with them, is left to go-redis: whatever a Cluster
+// redirects, and calls that find no connection free.
+type directs struct {
+	b      *Backend
+	single *direct  // of the one server
+	nodes  sync.Map // address to *direct, of a Cluster
+}
+
+// newDirects returns nil for a client that knows better who shall serve a call.
+func newDirects(b *Backend) *directs {
+	d := &directs{b: b}
+	switch c := b.client.(type) {
+	case *redis.Client:
+		if c.Options().Addr == failoverAddr {
+			return nil
+		}
+		d.single = newDirect(b, c)
+	case *redis.ClusterClient:
+		if o := c.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+			return nil
+		}
+	default:
+		return nil
+	}
+	return d
+}
+
+// to returns the connections to the server that has key.
+func (d *directs) to(ctx context.Context, key string) *direct {
+	if d == nil || d.single != nil {
+		return d.one()
+	}
+	node, err := d.b.client.(*redis.ClusterClient).MasterForKey(ctx, key)
+	if err != nil {
+		return nil
+	}
+	addr := node.Options().Addr
+	if p, ok := d.nodes.Load(addr); ok {
+		return p.(*direct)
+	}
+	p, _ := d.nodes.LoadOrStore(addr, newDirect(d.b, node))
+	return p.(*direct)
+}
+
+// one returns the connections to the only server, or nil if there are several.
+func (d *directs) one() *direct {
+	if d == nil {
+		return nil
+	}
+	return d.single
+}
+
+// all calls f for each server.
+func (d *directs) all(f func(*direct)) {
+	if d == nil {
+		return
+	}
+	if d.single != nil {
+		f(d.single)
+	}
+	d.nodes.Range(func(_, p any) bool { f(p.(*direct)); return true })
+}
+
+// count returns how many connections there are.
+func (d *directs) count() (n int) {
+	d.all(func(p *direct) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		n += len(p.all)
+	})
+	return n
+}
+
+// direct is a pool of connections to one server.
+type direct struct {
+	b    *Backend
+	opts *redis.Options
+
+	mu     sync.Mutex
+	idle   []*wire // the last one was used last
+	all    map[*wire]struct{}
+	opened int // and being opened
+	rest   time.Time
+	sweep  *time.Timer // closes what is idle for too long
+	closed bool
+}
+
+func newDirect(b *Backend, client *redis.Client) *direct {
+	return &direct{b: b, opts: client.Options(), all: map[*wire]struct{}{}}
+}
+
+// take returns a connection that serves nobody, or nil if go-redis shall see to
+// the call.
+func (p *direct) take(ctx context.Context, now time.Time) (*wire, error) {
+	for {
+		x, open := p.next(now)
+		switch {
+		case x == nil && !open:
+			return nil, nil
+		case x == nil:
+			return p.open(ctx, now)
+		case p.lives(x, now):
+			return x, nil
+		}
+		p.drop(x, false)
+	}
+}
+
+// next takes an idle connection, or says that there may be one more.
+func (p *direct) next(now time.Time) (x *wire, open bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last := len(p.idle) - 1; last >= 0 {
+		x, p.idle[last] = p.idle[last], nil
+		p.idle = p.idle[:last]
+		return x, false
+	}
+	if p.closed || p.opened >= p.opts.PoolSize || now.Before(p.rest) {
+		return nil, false
+	}
+	p.opened++
+	return nil, true
+}
+
+// lives reports whether an idle connection is still good. One that was used a
+// moment ago is not asked, unless some connection has failed since.
+func (p *direct) lives(x *wire, now time.Time) bool {
+	if age := p.opts.ConnMaxLifetime; age > 0 && now.Sub(x.born) > age {
+		return false
+	}
+	idle := now.Sub(x.used)
+	if idle < pollEvery && p.b.watch.failed.Load() < mono.At(x.used, now) {
+		return true
+	}
+	if age := p.opts.ConnMaxIdleTime; age > 0 && idle > age {
+		return false
+	}
+	return x.r.Buffered() == 0 && quiet(socket(x.conn))
+}
+
+// put gives back a connection that served a call with that outcome.
+func (p *direct) put(x *wire, outcome error) {
+	x.end()
+	if !usable(outcome) || x.r.Buffered() > 0 {
+		p.drop(x, true)
+		return
+	}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		p.drop(x, false)
+		return
+	}
+	p.idle = append(p.idle, x)
+	p.sweepLater()
+	p.mu.Unlock()
+}
+
+func (p *direct) drop(x *wire, reset bool) {
+	x.close(reset)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.all[x]; ok {
+		delete(p.all, x)
+		p.opened--
+	}
+}
+
+// empty closes what serves nobody.
+func (p *direct) empty() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, x := range idle {
+		p.drop(x, false)
+	}
+}
+
+// sweepLater is called with the pool locked.
+func (p *direct) sweepLater() {
+	age := p.opts.ConnMaxIdleTime
+	if age <= 0 || p.sweep != nil {
+		return
+	}
+	p.sweep = time.AfterFunc(age, func() {
+		var old []*wire
+		p.mu.Lock()
+		for p.sweep = nil; len(p.idle) > 0 && time.Since(p.idle[0].used) >= age; p.idle = p.idle[1:] {
+			old = append(old, p.idle[0])
+		}
+		if len(p.idle) > 0 && !p.closed {
+			p.sweepLater()
+		}
+		p.mu.Unlock()
+		for _, x := range old {
+			p.drop(x, false)
+		}
+	})
+}
+
+// close ends all connections, also those that serve somebody.
+func (p *direct) close() {
+	p.mu.Lock()
+	p.closed = true
+	if p.sweep != nil {
+		p.sweep.Stop()
+	}
+	all := p.all
+	p.idle, p.all, p.opened = nil, nil, 0
+	p.mu.Unlock()
+	for x := range all {
+		_ = x.conn.Close()
+	}
+}
+
+// open makes a connection, of which next has been told. A server that refuses the
+// handshake for another reason than the credentials gets go-redis's, which knows
+// older ones.
+func (p *direct) open(ctx context.Context, now time.Time) (*wire, error) {
+	x, err := p.connect(ctx, now)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil && !p.closed {
+		p.all[x] = struct{}{}
+		return x, nil
+	}
+	p.opened--
+	if x != nil {
+		_ = x.conn.Close()
+	}
+	if refused, ok := err.(refusal); ok && !credentials(refused) || err == errReply {
+		p.rest = now.Add(directRest)
+		return nil, nil
+	}
+	return nil, err
+}
+
+// credentials reports whether a server has refused a user or a password.
+func credentials(r refusal) bool {
+	kind, _ := classifyAnswer(string(r))
+	return kind == backends.Auth
+}
+
+func (p *direct) connect(ctx context.Context, now time.Time) (*wire, error) {
+	ctx, cancel := context.WithDeadline(ctx, ending(ctx, now, p.b.timeout))
+	defer cancel()
+	nc, err := dial(ctx, p.opts)
+	if err != nil {
+		return nil, err
+	}
+	c := watched(nc)
+	if c == nil {
+		_ = nc.Close()
+		return nil, errReply
+	}
+	c.bounded = true
+	x := newWire(c, now)
+	err = x.begin(ctx, time.Now(), p.b.timeout)
+	if err == nil {
+		err = p.greet(ctx, x)
+	}
+	if err != nil {
+		x.close(true)
+		return nil, err
+	}
+	return x, nil
+}
+
+// greet authenticates, and chooses name and database.
+func (p *direct) greet(ctx context.Context, x *wire) error {
+	args, err := hello(ctx, p.opts)
+	if err != nil {
+		return err
+	}
+	commands := [][]string{args}
+	if name := p.opts.ClientName; name != "" {
+		commands = append(commands, []string{"client", "setname", name})
+	}
+	if db := p.opts.DB; db != 0 {
+		commands = append(commands, []string{"select", strconv.Itoa(db)})
+	}
+	for _, args := range commands {
+		x.command(len(args), args[0])
+		for _, a := range args[1:] {
+			x.string(a)
+		}
+	}
+	if err := x.send(); err != nil {
+		return err
+	}
+	for i := range commands {
+		kind, n, line, err := x.header()
+		switch {
+		case err != nil:
+			return err
+		case kind == '-':
+			return refusal(line)
+		case i == 0 && kind == '%':
+			err = x.skipAll(2*n, 1)
+		case i == 0 || kind != '+':
+			err = errReply
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
