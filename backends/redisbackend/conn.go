@@ -192,6 +192,7 @@ func (c *conn) Write(b []byte) (int, error) {
 			err = c.write.advance(next, time.Now(), c.Conn.SetWriteDeadline)
 		}
 		if err != nil {
+			c.watch.failure()
 			return written, err
 		}
 	}
@@ -203,7 +204,7 @@ func (c *conn) writeOpaque(serving *call, b []byte) (int, error) {
 	if err := c.Conn.SetWriteDeadline(serving.deadline); err != nil {
 		return 0, err
 	}
-	stop := context.AfterFunc(serving, func() { _ = c.Conn.SetWriteDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(serving.Context, func() { _ = c.Conn.SetWriteDeadline(time.Unix(1, 0)) })
 	defer stop()
 	return c.Conn.Write(b)
 }

@@ -2,7 +2,6 @@ package redisbackend
 
 import (
 	"context"
-	"strconv"
 	"sync"
 	"time"
 
@@ -97,6 +96,8 @@ func (d *directs) count() (n int) {
 type direct struct {
 	b    *Backend
 	opts *redis.Options
+	ctx  context.Context // ends with the pool
+	end  context.CancelFunc
 
 	mu     sync.Mutex
 	idle   []*wire // the last one was used last
@@ -108,7 +109,9 @@ type direct struct {
 }
 
 func newDirect(b *Backend, client *redis.Client) *direct {
-	return &direct{b: b, opts: client.Options(), all: map[*wire]struct{}{}}
+	p := &direct{b: b, opts: client.Options(), all: map[*wire]struct{}{}}
+	p.ctx, p.end = context.WithCancel(context.Background())
+	return p
 }
 
 // take returns a connection that serves nobody, or nil if go-redis shall see to
@@ -223,6 +226,7 @@ func (p *direct) sweepLater() {
 
 // close ends all connections, also those that serve somebody.
 func (p *direct) close() {
+	p.end()
 	p.mu.Lock()
 	p.closed = true
 	if p.sweep != nil {
@@ -251,81 +255,12 @@ func (p *direct) open(ctx context.Context, now time.Time) (*wire, error) {
 	if x != nil {
 		_ = x.conn.Close()
 	}
+	if p.closed {
+		return nil, backends.ErrClosed
+	}
 	if refused, ok := err.(refusal); ok && !credentials(refused) || err == errReply {
 		p.rest = now.Add(directRest)
 		return nil, nil
 	}
 	return nil, err
-}
-
-// credentials reports whether a server has refused a user or a password.
-func credentials(r refusal) bool {
-	kind, _ := classifyAnswer(string(r))
-	return kind == backends.Auth
-}
-
-func (p *direct) connect(ctx context.Context, now time.Time) (*wire, error) {
-	ctx, cancel := context.WithDeadline(ctx, ending(ctx, now, p.b.timeout))
-	defer cancel()
-	nc, err := dial(ctx, p.opts)
-	if err != nil {
-		return nil, err
-	}
-	c := watched(nc)
-	if c == nil {
-		_ = nc.Close()
-		return nil, errReply
-	}
-	c.bounded = true
-	x := newWire(c, now)
-	err = x.begin(ctx, time.Now(), p.b.timeout)
-	if err == nil {
-		err = p.greet(ctx, x)
-	}
-	if err != nil {
-		x.close(true)
-		return nil, err
-	}
-	return x, nil
-}
-
-// greet authenticates, and chooses name and database.
-func (p *direct) greet(ctx context.Context, x *wire) error {
-	args, err := hello(ctx, p.opts)
-	if err != nil {
-		return err
-	}
-	commands := [][]string{args}
-	if name := p.opts.ClientName; name != "" {
-		commands = append(commands, []string{"client", "setname", name})
-	}
-	if db := p.opts.DB; db != 0 {
-		commands = append(commands, []string{"select", strconv.Itoa(db)})
-	}
-	for _, args := range commands {
-		x.command(len(args), args[0])
-		for _, a := range args[1:] {
-			x.string(a)
-		}
-	}
-	if err := x.send(); err != nil {
-		return err
-	}
-	for i := range commands {
-		kind, n, line, err := x.header()
-		switch {
-		case err != nil:
-			return err
-		case kind == '-':
-			return refusal(line)
-		case i == 0 && kind == '%':
-			err = x.skipAll(2*n, 1)
-		case i == 0 || kind != '+':
-			err = errReply
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -6,7 +6,10 @@ import (
 	"net"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/doubt"
 	"github.com/cachekit-io/cachekit-go/internal/mono"
 )
 
@@ -101,4 +104,41 @@ func Resting(b *Backend) bool {
 	b.reads.leave(0)
 	b.reads.active.Add(-gatherFrom)
 	return !together || b.lane(context.Background(), "k") == nil || !b.reloadIsDue()
+}
+
+// Answer is what a call has made of what a server says.
+type Answer struct {
+	Name  string
+	Value []byte
+	Err   error
+	Kept  bool // the connection would serve others
+	Left  int  // bytes that nobody has read
+}
+
+// Answers has each kind of call read what a server says.
+func Answers(said []byte, limit int) (all []Answer) {
+	for name, call := range map[string]func(*Backend) ([]byte, error){
+		"get": func(b *Backend) ([]byte, error) { v, _, err := b.getDirectly(context.Background(), "k"); return v, err },
+		"entry": func(b *Backend) ([]byte, error) {
+			e, _, err := b.entryDirectly(context.Background(), "k")
+			return e.Value, err
+		},
+		"set": func(b *Backend) ([]byte, error) {
+			_, err := b.setDirectly(context.Background(), "k", nil, time.Second)
+			return nil, err
+		},
+		"mget": func(b *Backend) ([]byte, error) {
+			results := make([]backends.GetResult, 2)
+			_, err := b.mgetDirectly(context.Background(), []string{"k", "l"}, []int{0, 1}, results)
+			return results[1].Entry.Value, err
+		},
+	} {
+		b := &Backend{watch: &watch{}, doubts: doubt.New(), limit: limit, timeout: time.Minute}
+		x := newWire(&conn{Conn: spoken{bytes.NewReader(said)}, watch: b.watch, bounded: true}, time.Now())
+		p := &direct{b: b, opts: &redis.Options{}, all: map[*wire]struct{}{x: {}}, idle: []*wire{x}}
+		b.directs = &directs{b: b, single: p}
+		value, err := call(b)
+		all = append(all, Answer{name, value, err, len(p.idle) > 0, x.r.Buffered()})
+	}
+	return all
 }
