@@ -41,8 +41,8 @@
 //
 // # Retries
 //
-// Nothing is sent twice, and the retries of the SDK are off: they are the
-// caller's to make (package resilient). Exceptions: what a batch reports as
+// Nothing is sent twice, and the retries of the SDK are off, with its header that
+// numbers attempts: they are the caller's to make (package resilient). Exceptions: what a batch reports as
 // unprocessed or throttled is sent again, with growing, jittered pauses, within
 // [Options.Timeout]; the second attempt at a stamp, as above; and a lock whose
 // answer was lost, under the same token.
