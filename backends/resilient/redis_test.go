@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/backends/redisbackend"
 	"github.com/cachekit-io/cachekit-go/backends/resilient"
@@ -69,7 +71,15 @@ func TestServerKilledAndRestarted(t *testing.T) {
 func TestResetIsRetried(t *testing.T) {
 	s := testenv.Redis(t, nil)
 	p := testenv.Proxy(t, s.Addr())
-	b := overRedis(t, s.URLAt(p.Addr()), nil, nil)
+	// Over go-redis alone: what Open makes reads again by itself.
+	client := redis.NewClient(&redis.Options{Addr: p.Addr(), ContextTimeoutEnabled: true, MaxRetries: -1})
+	t.Cleanup(func() { _ = client.Close() })
+	inner, err := redisbackend.New(client, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := wrap(t, inner, nil)
+	t.Cleanup(func() { _ = b.Close() })
 	c := b.Capabilities().Batcher
 	for name, call := range map[string]struct {
 		command string
