@@ -104,7 +104,7 @@ func (c *cell) nextLoad(key string) {
 
 // crowd calls GetOrLoad of n keys by callersOfCrowd goroutines at once.
 func crowd(c *cell, n int) {
-	const limit = 20 * time.Second
+	const limit = time.Minute // a SYN that finds a full backlog is sent again after 1, 3, 7, 15 and 31 s
 	var loads, ok, wrong atomic.Int64
 	var late atomic.Int64
 	classes := sync.Map{}
