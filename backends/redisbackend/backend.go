@@ -82,15 +82,13 @@ func (b *Backend) Get(ctx context.Context, key string) (value []byte, err error)
 	if v, done, err := b.getDirectly(ctx, key); done {
 		return v, b.fail(ctx, "get", err)
 	}
-	return do(ctx, b, "get", func(ctx context.Context) ([]byte, error) { return b.get(ctx, key) })
+	return do(ctx, b, "get", func(ctx context.Context) ([]byte, error) { return b.getPooled(ctx, key) })
 }
 
-// get reads one value with the bound on its size. The raw command follows no
-// redirection of a Cluster; go-redis does, for the moment that a slot moves.
-func (b *Backend) get(ctx context.Context, key string) ([]byte, error) {
-	if v, done, err := b.getDirectly(ctx, key); done {
-		return v, err
-	}
+// getPooled reads one value by go-redis, with the bound on its size. The raw
+// command follows no redirection of a Cluster; go-redis does, for the moment that a
+// slot moves.
+func (b *Backend) getPooled(ctx context.Context, key string) ([]byte, error) {
 	r := newReply(b.limit, -1)
 	if err := b.process(ctx, redis.NewRawWriteToCmd(ctx, r, "get", key)); err != nil {
 		return nil, err

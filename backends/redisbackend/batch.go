@@ -129,7 +129,7 @@ func (b *Backend) DeleteMany(ctx context.Context, keys []string) []backends.Dele
 	valid := check(keys, backends.CheckKey, func(i int, err error) { results[i].Err = err })
 	b.writeMany(ctx, "delete many", valid, changes{
 		key:     func(i int) string { return keys[i] },
-		send:    func(x *wire, i int) { x.command(2, "unlink"); x.string(keys[i]) },
+		send:    func(x *wire, i int) { x.about("unlink", keys[i]) },
 		command: func(ctx context.Context, i int) redis.Cmder { return redis.NewIntCmd(ctx, "unlink", keys[i]) },
 		report: func(i int, n int64, err error) {
 			results[i] = backends.DeleteResult{Existed: err == nil && n > 0, Err: err}

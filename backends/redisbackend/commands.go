@@ -2,7 +2,6 @@ package redisbackend
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -10,9 +9,10 @@ import (
 	"github.com/cachekit-io/cachekit-go/backends"
 )
 
-// directly runs f on a connection of p. done is false if go-redis has to see to the
-// call: then nothing has been executed, or was only read. Errors are as they came.
-func directly[T any](ctx context.Context, b *Backend, p *direct, reads bool, f func(*wire) (T, error)) (v T, done bool, err error) {
+// directly sends what ask adds on a connection of p and has read take the answers.
+// done is false if go-redis has to see to the call: then nothing has been executed,
+// or was only read. Errors are as they came.
+func directly[T any](ctx context.Context, b *Backend, p *direct, reads bool, ask func(*wire), read func(*wire) (T, error)) (v T, done bool, err error) {
 	if p == nil || b.closed.Load() || ctx.Err() != nil {
 		return v, false, nil
 	}
@@ -22,11 +22,15 @@ func directly[T any](ctx context.Context, b *Backend, p *direct, reads bool, f f
 		return v, err != nil, err
 	}
 	if err = x.begin(ctx, now, b.timeout); err == nil {
-		v, err = f(x)
+		ask(x)
+		err = x.send()
+	}
+	if err == nil {
+		v, err = read(x)
 	}
 	again := reads && x.stale(err)
 	p.put(x, err)
-	if r, refused := err.(refusal); refused && strings.HasPrefix(string(r), "READONLY ") {
+	if r, refused := err.(refusal); refused && r.code() == "READONLY" {
 		p.empty() // the name may be another server's by now
 	}
 	return v, !again && !elsewhere(err), err
@@ -34,25 +38,16 @@ func directly[T any](ctx context.Context, b *Backend, p *direct, reads bool, f f
 
 // getDirectly reads the value of key.
 func (b *Backend) getDirectly(ctx context.Context, key string) (value []byte, done bool, err error) {
-	return directly(ctx, b, b.directs.to(ctx, key), true, func(x *wire) ([]byte, error) {
-		x.get(key)
-		if err := x.send(); err != nil {
-			return nil, err
-		}
-		return x.readBytes(b.limit)
-	})
+	return directly(ctx, b, b.directs.to(ctx, key), true,
+		func(x *wire) { x.about("get", key) },
+		func(x *wire) ([]byte, error) { return x.readBytes(b.limit) })
 }
 
 // entryDirectly reads the value of key and its TTL.
 func (b *Backend) entryDirectly(ctx context.Context, key string) (e backends.Entry, done bool, err error) {
-	return directly(ctx, b, b.directs.to(ctx, key), true, func(x *wire) (backends.Entry, error) {
-		x.get(key)
-		x.pttl(key)
-		if err := x.send(); err != nil {
-			return backends.Entry{}, err
-		}
-		return x.readEntry(b.limit)
-	})
+	return directly(ctx, b, b.directs.to(ctx, key), true,
+		func(x *wire) { x.about("get", key); x.about("pttl", key) },
+		func(x *wire) (backends.Entry, error) { return x.readEntry(b.limit) })
 }
 
 // setDirectly is a whole Set, with what write does.
@@ -61,18 +56,10 @@ func (b *Backend) setDirectly(ctx context.Context, key string, value []byte, ttl
 	if p == nil {
 		return false, nil
 	}
-	if len(b.doubts.Find(1, func(int) string { return key })) > 0 {
-		if err := b.settle(ctx, "set", []string{key}); err != nil {
-			return true, err
-		}
+	if err := b.settleOne(ctx, "set", key); err != nil {
+		return true, err
 	}
-	_, done, err = directly(ctx, b, p, false, func(x *wire) (int64, error) {
-		x.set(key, value, ttl)
-		if err := x.send(); err != nil {
-			return 0, err
-		}
-		return x.readNumber()
-	})
+	_, done, err = directly(ctx, b, p, false, func(x *wire) { x.set(key, value, ttl) }, (*wire).readNumber)
 	err = b.fail(ctx, "set", err)
 	if done && unknownOutcome(err) {
 		b.doubts.Add(key)
@@ -83,26 +70,18 @@ func (b *Backend) setDirectly(ctx context.Context, key string, value []byte, ttl
 // numberDirectly runs a command on key that answers with a number, or OK.
 func (b *Backend) numberDirectly(ctx context.Context, key string, args []any) (n int64, done bool, err error) {
 	reads := args[0] == "exists" || args[0] == "pttl"
-	return directly(ctx, b, b.directs.to(ctx, key), reads, func(x *wire) (int64, error) {
-		x.any(args)
-		if err := x.send(); err != nil {
-			return 0, err
-		}
-		return x.readNumber()
-	})
+	return directly(ctx, b, b.directs.to(ctx, key), reads, func(x *wire) { x.any(args) }, (*wire).readNumber)
 }
 
 // mgetDirectly reads the keys at those places.
 func (b *Backend) mgetDirectly(ctx context.Context, keys []string, places []int, results []backends.GetResult) (done bool, err error) {
-	_, done, err = directly(ctx, b, b.directs.one(), true, func(x *wire) (struct{}, error) {
+	_, done, err = directly(ctx, b, b.directs.one(), true, func(x *wire) {
 		x.command(1+len(places), "mget")
 		for _, i := range places {
 			x.string(keys[i])
 			x.ended()
 		}
-		if err := x.send(); err != nil {
-			return struct{}{}, err
-		}
+	}, func(x *wire) (struct{}, error) {
 		if err := x.readArray(len(places)); err != nil {
 			return struct{}{}, err
 		}
@@ -131,28 +110,26 @@ func broken(err error) error {
 // eachDirectly sends a command for each place in one go, and reports what each
 // answered. It reports false if it has sent nothing.
 func (b *Backend) eachDirectly(ctx context.Context, op string, places []int, send func(x *wire, i int), report func(i int, n int64, err error)) bool {
-	read := 0
-	_, done, err := directly(ctx, b, b.directs.one(), false, func(x *wire) (struct{}, error) {
+	told := 0
+	_, done, err := directly(ctx, b, b.directs.one(), false, func(x *wire) {
 		for _, i := range places {
 			send(x, i)
 			x.ended()
 		}
-		if err := x.send(); err != nil {
-			return struct{}{}, err
-		}
+	}, func(x *wire) (struct{}, error) {
 		for _, i := range places {
 			n, err := x.readNumber()
 			if !usable(err) {
 				return struct{}{}, err
 			}
-			read++
+			told++
 			report(i, n, b.fail(ctx, op, err))
 		}
 		return struct{}{}, nil
 	})
 	if done && err != nil {
 		err = b.fail(ctx, op, err)
-		for _, i := range places[read:] {
+		for _, i := range places[told:] {
 			report(i, 0, err)
 		}
 	}
@@ -162,17 +139,15 @@ func (b *Backend) eachDirectly(ctx context.Context, op string, places []int, sen
 // readDirectly makes the reads of a group in one round trip, as far as it comes. It
 // reports false if go-redis shall make them.
 func (b *Backend) readDirectly(group []*read) bool {
-	_, done, _ := directly(context.Background(), b, b.directs.one(), true, func(x *wire) (struct{}, error) {
+	_, done, _ := directly(context.Background(), b, b.directs.one(), true, func(x *wire) {
 		for _, r := range group {
-			x.get(r.key)
+			x.about("get", r.key)
 			if r.ttl {
-				x.pttl(r.key)
+				x.about("pttl", r.key)
 			}
 			x.ended()
 		}
-		if err := x.send(); err != nil {
-			return struct{}{}, err
-		}
+	}, func(x *wire) (struct{}, error) {
 		for _, r := range group {
 			if r.ttl {
 				r.entry, r.err = x.readEntry(b.limit)

@@ -108,10 +108,7 @@ func (p *direct) greet(ctx context.Context, x *wire) error {
 		commands = append(commands, []string{"select", strconv.Itoa(db)})
 	}
 	for _, args := range commands {
-		x.command(len(args), args[0])
-		for _, a := range args[1:] {
-			x.string(a)
-		}
+		x.out = append(x.out, command(args)...)
 	}
 	if err := x.send(); err != nil {
 		return err

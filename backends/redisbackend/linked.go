@@ -27,10 +27,8 @@ func (b *Backend) linked(ctx context.Context, op, key string, value []byte, ttl 
 	if s == nil {
 		return 0, false, nil
 	}
-	if len(b.doubts.Find(1, func(int) string { return key })) > 0 {
-		if err := b.settle(ctx, op, []string{key}); err != nil {
-			return 0, true, err
-		}
+	if err := b.settleOne(ctx, op, key); err != nil {
+		return 0, true, err
 	}
 	w := linkWrites.Get().(*linkWrite)
 	defer w.free()
@@ -59,8 +57,7 @@ func elsewhere(err error) bool {
 	if !ok {
 		return false
 	}
-	code, _, _ := strings.Cut(string(r), " ")
-	switch code {
+	switch r.code() {
 	case "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN":
 		return true
 	}

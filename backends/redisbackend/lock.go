@@ -56,7 +56,10 @@ func (b *Backend) lock(ctx context.Context, name, token string, lease time.Durat
 	if !errors.Is(err, redis.Nil) {
 		return err
 	}
-	owner, err := b.get(ctx, name)
+	owner, done, err := b.getDirectly(ctx, name)
+	if !done {
+		owner, err = b.getPooled(ctx, name)
+	}
 	switch {
 	case err == nil && string(owner) == token:
 		return nil

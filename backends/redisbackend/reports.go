@@ -1,9 +1,6 @@
 package redisbackend
 
-import (
-	"strconv"
-	"strings"
-)
+import "strconv"
 
 // reportKeys is how many keys are passed on at a time.
 const reportKeys = 256
@@ -52,7 +49,7 @@ func (s *session) outcome(w *linkWrite, kind byte, line []byte) error {
 	case '-':
 		answer := refusal(line)
 		w.finish(0, answer)
-		if strings.HasPrefix(string(answer), "READONLY ") {
+		if answer.code() == "READONLY" {
 			return errNoMaster
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/cachekit-io/cachekit-go/backends"
 )
@@ -27,6 +28,12 @@ func command(args []string) []byte {
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
+
+// code is the first word, which tells the kind of error.
+func (r refusal) code() string {
+	code, _, _ := strings.Cut(string(r), " ")
+	return code
+}
 
 // RedisError makes it one that classify knows.
 func (refusal) RedisError() {}

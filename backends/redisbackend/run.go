@@ -88,6 +88,14 @@ func (b *Backend) settle(ctx context.Context, op string, keys []string) error {
 	return err
 }
 
+// settleOne is settle without an allocation where there is nothing to settle.
+func (b *Backend) settleOne(ctx context.Context, op, key string) error {
+	if len(b.doubts.Find(1, func(int) string { return key })) == 0 {
+		return nil
+	}
+	return b.settle(ctx, op, []string{key})
+}
+
 // once marks a command that go-redis must not send again. A Cluster client
 // repeats commands after a network failure, whatever its MaxRetries are: a write
 // whose reply was lost would be executed again, over whatever came meanwhile.

@@ -195,13 +195,9 @@ func (x *wire) stale(err error) bool {
 	return !usable(err) && !isTimeout(err) && x.conn.unanswered.Load() && x.used.After(x.born)
 }
 
-func (x *wire) get(key string) {
-	x.command(2, "get")
-	x.string(key)
-}
-
-func (x *wire) pttl(key string) {
-	x.command(2, "pttl")
+// about adds a command of which the key is all.
+func (x *wire) about(name, key string) {
+	x.command(2, name)
 	x.string(key)
 }
 
@@ -219,7 +215,7 @@ func (x *wire) set(key string, value []byte, ttl time.Duration) {
 	}
 }
 
-// readEntry reads the answers to get and pttl.
+// readEntry reads the answers to GET and PTTL.
 func (x *wire) readEntry(limit int) (backends.Entry, error) {
 	v, err := x.readBytes(limit)
 	if !usable(err) {
