@@ -54,10 +54,7 @@ type link struct {
 // test ends.
 func Proxy(t testing.TB, target string) *FaultProxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t)
 	p := &FaultProxy{t: t, listen: l, addr: l.Addr().String(), target: target, links: map[*link]struct{}{}}
 	p.change = sync.NewCond(&p.mu)
 	p.wg.Add(1)
