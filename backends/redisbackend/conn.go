@@ -204,9 +204,16 @@ func (c *conn) writeOpaque(serving *call, b []byte) (int, error) {
 	if err := c.Conn.SetWriteDeadline(serving.deadline); err != nil {
 		return 0, err
 	}
-	stop := context.AfterFunc(serving.Context, func() { _ = c.Conn.SetWriteDeadline(time.Unix(1, 0)) })
-	defer stop()
-	return c.Conn.Write(b)
+	struck := make(chan struct{})
+	stop := context.AfterFunc(serving.Context, func() {
+		_ = c.Conn.SetWriteDeadline(time.Unix(1, 0))
+		close(struck)
+	})
+	n, err := c.Conn.Write(b)
+	if !stop() {
+		<-struck // and not in a later call
+	}
+	return n, err
 }
 
 // goOn is asked when a step has passed without progress. It returns the end of

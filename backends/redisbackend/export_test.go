@@ -142,3 +142,13 @@ func Answers(said []byte, limit int) (all []Answer) {
 	}
 	return all
 }
+
+// WriteOpaque writes as a call with ctx does over TLS, on c.
+func WriteOpaque(ctx context.Context, c net.Conn, p []byte) (int, error) {
+	now := time.Now()
+	x := &conn{Conn: c, watch: &watch{}, opaque: true}
+	if err := x.serve(&call{Context: ctx, deadline: now.Add(time.Minute)}, now); err != nil {
+		return 0, err
+	}
+	return x.Write(p)
+}

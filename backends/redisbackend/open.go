@@ -2,6 +2,8 @@ package redisbackend
 
 import (
 	"context"
+	"crypto/tls"
+	"net"
 	"net/url"
 	"time"
 
@@ -80,7 +82,7 @@ func connect(rawURL string, o Options, w *watch) (redis.UniversalClient, error) 
 	c.ContextTimeoutEnabled = true
 	c.Protocol = 2
 	c.MaintNotificationsConfig = noNotifications()
-	c.Dialer = w.dial(redis.NewDialer(c))
+	c.Dialer = w.dial(newDialer(c.DialTimeout, c.TLSConfig))
 	return redis.NewClient(c), nil
 }
 
@@ -97,7 +99,7 @@ func connectCluster(rawURL string, o Options, w *watch) (redis.UniversalClient, 
 	c.ContextTimeoutEnabled = true
 	c.Protocol = 2
 	c.MaintNotificationsConfig = noNotifications()
-	c.Dialer = w.dial(redis.NewDialer(&redis.Options{DialTimeout: dialTimeout(c.DialTimeout), TLSConfig: c.TLSConfig}))
+	c.Dialer = w.dial(newDialer(c.DialTimeout, c.TLSConfig))
 	return redis.NewClusterClient(c), nil
 }
 
@@ -111,7 +113,7 @@ func connectFailover(rawURL string, o Options, w *watch) (redis.UniversalClient,
 	c.MaxRetries, c.DialerRetries = -1, 1
 	c.ContextTimeoutEnabled = true
 	c.Protocol = 2
-	c.Dialer = w.dial(redis.NewDialer(&redis.Options{DialTimeout: dialTimeout(c.DialTimeout), TLSConfig: c.TLSConfig}))
+	c.Dialer = w.dial(newDialer(c.DialTimeout, c.TLSConfig))
 	return redis.NewFailoverClient(c), nil
 }
 
@@ -130,12 +132,21 @@ func timeouts(option, fromURL time.Duration) (read, write time.Duration) {
 	return defaultTimeout, defaultTimeout
 }
 
-func dialTimeout(fromURL time.Duration) time.Duration {
-	if fromURL > 0 {
-		return fromURL
+// newDialer is redis.NewDialer with a handshake that ends with its context: one
+// that goes on for a caller who has left is a goroutine and a socket for seconds.
+func newDialer(timeout time.Duration, config *tls.Config) dialer {
+	if timeout <= 0 {
+		timeout = defaultTimeout
 	}
-	return defaultTimeout
+	d := &net.Dialer{Timeout: timeout, KeepAliveConfig: keepAlive}
+	if config == nil {
+		return d.DialContext
+	}
+	return (&tls.Dialer{NetDialer: d, Config: config}).DialContext
 }
+
+// keepAlive is go-redis's.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3}
 
 func (o *Options) validate() (Options, error) {
 	var v Options

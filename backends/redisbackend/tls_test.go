@@ -5,6 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +45,60 @@ func TestTLSAbandonedCalls(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Rule: a handshake that nobody waits for any more ends, of which there would be one
+// for each call otherwise.
+func TestTLSAbandonedHandshakes(t *testing.T) {
+	s := testenv.Redis(t, &testenv.RedisOptions{TLS: true})
+	p := testenv.Proxy(t, s.TLSAddr())
+	b := open(t, "rediss://"+p.Addr()+"?skip_verify=true", nil)
+	p.Stall()
+	for range 50 {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		if _, err := b.Get(ctx, "k"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Get = %v", err)
+		}
+		cancel()
+	}
+	// net/tls by itself gives a handshake 5 s.
+	testenv.Poll(t, 2*time.Second, "the handshakes to end", func() bool {
+		buf := make([]byte, 4<<20)
+		return !strings.Contains(string(buf[:runtime.Stack(buf, true)]), "tls.(*Conn).HandshakeContext")
+	})
+}
+
+// Rule: the end of a call whose write over TLS was done does not hit the next one.
+func TestTLSEndStrikesItsCallAlone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	striking, strike := make(chan struct{}), make(chan struct{})
+	struck := false
+	inner := &struckConn{
+		write: func() { cancel(); <-striking },
+		past:  func() { close(striking); <-strike; struck = true },
+	}
+	time.AfterFunc(50*time.Millisecond, func() { close(strike) })
+	if _, err := redisbackend.WriteOpaque(ctx, inner, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if !struck {
+		t.Error("the write has returned, and its deadline comes later")
+	}
+}
+
+// struckConn calls past for a deadline that has passed long ago.
+type struckConn struct {
+	net.Conn
+	write, past func()
+}
+
+func (c *struckConn) Write(b []byte) (int, error)     { c.write(); return len(b), nil }
+func (c *struckConn) SetReadDeadline(time.Time) error { return nil }
+func (c *struckConn) SetWriteDeadline(t time.Time) error {
+	if !t.IsZero() && time.Since(t) > time.Hour {
+		c.past()
+	}
+	return nil
 }
 
 func TestOpenTLS(t *testing.T) {
