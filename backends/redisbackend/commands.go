@@ -27,6 +27,11 @@ func directly[T any](ctx context.Context, b *Backend, p *direct, reads bool, ask
 	}
 	if err == nil {
 		v, err = read(x)
+	} else if !isTimeout(err) && ctx.Err() == nil {
+		// A server answers what it does not want to read on, and hangs up.
+		if w, answer := read(x); usable(answer) {
+			v, err = w, answer
+		}
 	}
 	again := reads && x.stale(err)
 	p.put(x, err)

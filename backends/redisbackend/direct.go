@@ -166,7 +166,7 @@ func (p *direct) lives(x *wire, now time.Time) bool {
 // put gives back a connection that served a call with that outcome.
 func (p *direct) put(x *wire, outcome error) {
 	x.end()
-	if !usable(outcome) || x.r.Buffered() > 0 {
+	if !usable(outcome) || x.err != nil || x.r.Buffered() > 0 {
 		p.drop(x, true)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -121,7 +122,17 @@ func classify(err error) (backends.Kind, error) {
 	case isTimeout(err):
 		return backends.Timeout, err
 	}
+	if quotes(err) {
+		return backends.Transient, errReply
+	}
 	return backends.Transient, err
+}
+
+// quotes reports whether err is one of go-redis's that repeat what the server said.
+func quotes(err error) bool {
+	var number *strconv.NumError
+	text := err.Error()
+	return errors.As(err, &number) || strings.Contains(text, "redis: ") && strings.Contains(text, `"`) || strings.Contains(text, "bigInt(")
 }
 
 // classifyAnswer reads the code of an error reply (Redis, "RESP protocol spec":
@@ -129,7 +140,7 @@ func classify(err error) (backends.Kind, error) {
 func classifyAnswer(text string) (backends.Kind, error) {
 	code, rest, _ := strings.Cut(text, " ")
 	answer := &ServerError{Code: code}
-	if code == "" || code != strings.ToUpper(code) || len(code) > 32 {
+	if code == "" || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" || len(code) > 32 {
 		answer.Code = "an error without a code"
 	}
 	switch code {
