@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -173,6 +174,31 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	}
 	if after := s.Do("CLIENT", "LIST").(string); id(before) == id(after) {
 		t.Errorf("the same connection after its lifetime: %s", id(after))
+	}
+}
+
+// Rule: a connection that was idle for a while serves the next call, though the
+// deadline of its last one is over.
+func TestIdleConnectionsServeAgain(t *testing.T) {
+	s := testenv.Redis(t, nil)
+	b := open(t, s.URL()+"?client_name=ours", nil)
+	ids := func() (ids []string) {
+		for line := range strings.Lines(s.Do("CLIENT", "LIST").(string)) {
+			if strings.Contains(line, "name=ours ") {
+				ids = append(ids, strings.Fields(line)[0])
+			}
+		}
+		return ids
+	}
+	set(t, b, "k", "v")
+	before := ids()
+	for range 3 {
+		time.Sleep(100 * time.Millisecond)
+		set(t, b, "k", "v")
+		want(t, b, "k", "v")
+	}
+	if after := ids(); !slices.Equal(after, before) {
+		t.Errorf("connections %v, then %v", before, after)
 	}
 }
 

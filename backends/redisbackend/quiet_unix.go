@@ -19,10 +19,10 @@ func quiet(c net.Conn) bool {
 	}
 	var b [1]byte
 	stands := false
-	err = raw.Read(func(fd uintptr) bool {
+	// Read would have it that the deadline of the last call is over.
+	err = raw.Control(func(fd uintptr) {
 		_, err := syscall.Read(int(fd), b[:])
 		stands = err == syscall.EAGAIN || err == syscall.EINTR
-		return true
 	})
 	return err == nil && stands
 }
