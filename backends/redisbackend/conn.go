@@ -179,23 +179,60 @@ func (c *conn) Write(b []byte) (int, error) {
 	written := 0
 	for {
 		n, err := c.Conn.Write(b[written:])
-		written += n
-		if err == nil {
+		if written += n; err == nil {
 			return written, nil
 		}
-		if !isTimeout(err) {
-			c.watch.failure()
-			return written, err
-		}
-		next, err := c.goOn(c.write.end.Load(), err)
-		if err == nil {
-			err = c.write.advance(next, time.Now(), c.Conn.SetWriteDeadline)
-		}
-		if err != nil {
-			c.watch.failure()
+		if err := c.writeOn(err); err != nil {
 			return written, err
 		}
 	}
+}
+
+// vectored reports whether writeAll makes one system call of several slices. What
+// wraps a socket may have a Write of its own.
+func (c *conn) vectored() bool {
+	switch c.Conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
+}
+
+// writeAll writes slices one after the other and takes from them what is written.
+func (c *conn) writeAll(slices *net.Buffers) error {
+	if !c.vectored() {
+		for _, b := range *slices {
+			if _, err := c.Write(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	c.unanswered.Store(true)
+	for {
+		_, err := slices.WriteTo(c.Conn)
+		if err == nil {
+			return nil
+		}
+		if err := c.writeOn(err); err != nil {
+			return err
+		}
+	}
+}
+
+// writeOn is asked when a write has ended with err. It returns nil if that was the
+// end of a step, after which there is another.
+func (c *conn) writeOn(err error) error {
+	if isTimeout(err) {
+		var next time.Time
+		if next, err = c.goOn(c.write.end.Load(), err); err == nil {
+			err = c.write.advance(next, time.Now(), c.Conn.SetWriteDeadline)
+		}
+	}
+	if err != nil {
+		c.watch.failure()
+	}
+	return err
 }
 
 // writeOpaque ends a blocked write from outside.

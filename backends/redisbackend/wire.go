@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"net"
 	"strconv"
 	"time"
 
@@ -13,9 +14,11 @@ import (
 )
 
 const (
-	// sendAtOnce is how much is copied together before it is sent; larger values
-	// are sent from where they are.
+	// sendAtOnce is how much is copied together before it is sent.
 	sendAtOnce = 64 << 10
+	// copyAtMost is the largest value that is copied. A larger one is sent from
+	// where it is, with what else there is by one writev.
+	copyAtMost = 16 << 10
 	// receiveBuffer is go-redis's, too.
 	receiveBuffer = 32 << 10
 )
@@ -28,13 +31,29 @@ type wire struct {
 	conn *conn
 	call call
 	out  []byte // not sent yet
+	lent []loan // values that belong into it
+	owed int    // their bytes
 	err  error  // of sending
 	born time.Time
 	used time.Time // when it last served somebody
+
+	copies  int // values of so many bytes are copied
+	vectors net.Buffers
+	left    net.Buffers // of vectors
+}
+
+// loan is a value of the caller's that is sent before the byte at that place.
+type loan struct {
+	at    int
+	value []byte
 }
 
 func newWire(c *conn, now time.Time) *wire {
-	return &wire{parser: parser{bufio.NewReaderSize(c, receiveBuffer)}, conn: c, born: now, used: now}
+	x := &wire{parser: parser{bufio.NewReaderSize(c, receiveBuffer)}, conn: c, born: now, used: now, copies: sendAtOnce}
+	if c.vectored() {
+		x.copies = copyAtMost
+	}
+	return x
 }
 
 // begin has x serve a call that ends with ctx, but after limit at the latest.
@@ -74,34 +93,48 @@ func (x *wire) number(n int64) {
 }
 
 func (x *wire) bytes(v []byte) {
-	if len(v) <= sendAtOnce {
+	if len(v) <= x.copies {
 		x.out = bulk(x.out, v)
 		return
 	}
 	x.out = append(strconv.AppendInt(append(x.out, '$'), int64(len(v)), 10), "\r\n"...)
-	_ = x.send()
-	x.write(v)
+	x.lent = append(x.lent, loan{len(x.out), v})
+	x.owed += len(v)
 	x.out = append(x.out, "\r\n"...)
 }
 
 // ended makes room for the next command of many.
 func (x *wire) ended() {
-	if len(x.out) >= sendAtOnce {
+	if len(x.out) >= sendAtOnce || x.owed >= 2*sendAtOnce {
 		_ = x.send()
 	}
 }
 
-// send sends what is not sent yet.
+// send sends what is not sent yet. From then on nothing of a caller's is held.
 func (x *wire) send() error {
-	x.write(x.out)
-	x.out = x.out[:0]
+	switch {
+	case x.err != nil || len(x.out) == 0:
+	case len(x.lent) == 0:
+		_, x.err = x.conn.Write(x.out)
+	default:
+		x.sendLent()
+	}
+	clear(x.lent)
+	x.out, x.lent, x.owed = x.out[:0], x.lent[:0], 0
 	return x.err
 }
 
-func (x *wire) write(p []byte) {
-	if x.err == nil && len(p) > 0 {
-		_, x.err = x.conn.Write(p)
+func (x *wire) sendLent() {
+	from := 0
+	for _, l := range x.lent {
+		x.vectors = append(x.vectors, x.out[from:l.at], l.value)
+		from = l.at
 	}
+	x.vectors = append(x.vectors, x.out[from:])
+	x.left = x.vectors
+	x.err = x.conn.writeAll(&x.left)
+	clear(x.vectors)
+	x.vectors, x.left = x.vectors[:0], nil
 }
 
 // readBytes reads a string, which the caller owns, or redis.Nil.
