@@ -76,7 +76,7 @@ func (a *answer) line(text []byte) error {
 		a.refused, a.done = refusal(text), true
 		return nil
 	}
-	size, ok := valueSize(text)
+	_, size, ok := valueLine(text)
 	if !ok {
 		if a.refused = refusal(text); a.refused == nil {
 			return errReply
@@ -95,23 +95,23 @@ func (a *answer) line(text []byte) error {
 	return nil
 }
 
-// valueSize reads "VALUE <key> <flags> <bytes> [<cas>]" (doc/protocol.txt,
-// "Retrieval command"). Sizes end at 2 GiB.
-func valueSize(text []byte) (size int, ok bool) {
+// valueLine reads "VALUE <key> <flags> <bytes> [<cas>]" (doc/protocol.txt,
+// "Retrieval command"), with or without its end. Sizes end at 2 GiB.
+func valueLine(text []byte) (key []byte, size int, ok bool) {
 	rest, ok := bytes.CutPrefix(text, []byte("VALUE "))
 	if !ok {
-		return 0, false
+		return nil, 0, false
 	}
-	rest = rest[bytes.IndexByte(rest, ' ')+1:]
+	key, rest, _ = bytes.Cut(rest, []byte(" "))
 	rest = rest[bytes.IndexByte(rest, ' ')+1:]
 	var n int64
 	for i, c := range rest {
 		if c < '0' || c > '9' {
-			return int(n), i > 0 && (c == ' ' || c == '\r')
+			return key, int(n), i > 0 && (c == ' ' || c == '\r')
 		}
 		if n = 10*n + int64(c-'0'); n > math.MaxInt32 {
-			return 0, false
+			return nil, 0, false
 		}
 	}
-	return 0, false
+	return key, int(n), len(rest) > 0
 }

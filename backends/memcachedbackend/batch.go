@@ -1,7 +1,6 @@
 package memcachedbackend
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"strconv"
@@ -21,8 +20,8 @@ const maxBatch = 1000
 // error of the whole request holds.
 var errUnknown = errors.New("memcachedbackend: no answer")
 
-// GetMany implements [backends.Batcher] with gomemcache's GetMulti on every
-// server that holds some of the keys, at the same time. TTLs are unknown.
+// GetMany implements [backends.Batcher] with one "get" for each 1000 keys of every
+// server that holds some, at the same time. TTLs are unknown.
 func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResult {
 	results := make([]backends.GetResult, len(keys))
 	batch{b, ctx, "get many", len(keys), false,
@@ -36,7 +35,7 @@ func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResu
 					wanted[j] = keys[i]
 				}
 			}
-			return se.getMany(wanted, b.opts.MaxValueBytes, func(j int, value []byte) { results[of[j]].Entry.Value = value })
+			return se.getMany(wanted, b.opts.MaxValueBytes, func(j int) *[]byte { return &results[of[j]].Entry.Value })
 		}}.run()
 	return results
 }
@@ -161,39 +160,6 @@ func (t batch) ask(s *server, of []int) (errs []error, doubtful bool, err error)
 func (t batch) key(i int) string {
 	key, _ := t.check(i)
 	return key
-}
-
-// getMany reads several items and hands out their values. What came before a
-// failure is known.
-func (se *session) getMany(keys []string, limit int, hand func(j int, value []byte)) ([]error, error) {
-	se.expect(values, len(keys), limit)
-	found, err := se.client.GetMulti(keys)
-	err = se.why(err)
-	matched := 0
-	errs := make([]error, len(keys))
-	for j, key := range keys {
-		it := found[key]
-		switch {
-		case it == nil && err == nil:
-			errs[j] = backends.ErrNotFound
-		case it == nil:
-			errs[j] = errUnknown
-		case it.Key == "": // handed out already
-			hand(j, bytes.Clone(it.Value))
-		default:
-			hand(j, it.Value)
-			it.Key = ""
-			matched++
-		}
-	}
-	if matched == len(found) {
-		return errs, err
-	}
-	for j := range keys { // the server gave keys that nobody asked for
-		hand(j, nil)
-	}
-	se.spoilt = true
-	return nil, errReply
 }
 
 // Over TLS a pipeline goes in groups that fit into one record and into the

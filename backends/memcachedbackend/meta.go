@@ -98,10 +98,13 @@ func (it *item) parse(rest []byte, key string) (err error) {
 	return nil
 }
 
+// buffer is how much is sent and received at once, of large values more.
+const buffer = 16 << 10
+
 // ask prepares a request whose answer this package reads itself.
 func (se *session) ask() *bufio.Writer {
 	if se.r == nil {
-		se.r, se.w = bufio.NewReader(se.conn), bufio.NewWriterSize(se.conn, 16<<10)
+		se.r, se.w = bufio.NewReaderSize(se.conn, buffer), bufio.NewWriterSize(se.conn, buffer)
 	}
 	se.expect(anything, 0, 0)
 	return se.w
