@@ -8,7 +8,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
+	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/backends/memorybackend"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
+	"github.com/cachekit-io/cachekit-go/secure"
 )
 
 func TestMain(m *testing.M) {
@@ -20,6 +23,17 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	testscript.Main(leakless{m}, map[string]func(){"keytool": main})
+}
+
+// limited is the tool on a storage that can read, write and list, and no more.
+// None that the environment selects is so and can be reached by a test.
+func limited() {
+	b := memorybackend.New(nil)
+	secure.SetDefaultBackend(struct {
+		backends.Backend
+		backends.Scanner
+	}{b, b})
+	main()
 }
 
 // leakless is a run of the tests that leaves no goroutine behind. A go-redis pool

@@ -19,9 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/backends/dynamodbbackend"
-	"github.com/cachekit-io/cachekit-go/backends/memorybackend"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 	"github.com/cachekit-io/cachekit-go/keys"
 	"github.com/cachekit-io/cachekit-go/secure"
@@ -156,17 +154,6 @@ func rotates(t *testing.T, s storage) {
 	if found, err := cache(t, b).Get(context.Background(), "7", &got); !found || err != nil || got != 7 {
 		t.Errorf("Get = %t, %v, %d", found, err, got)
 	}
-}
-
-// limited is the tool on a storage that can read, write and list, and no more.
-// None that the environment selects is so and can be reached by a test.
-func limited() {
-	b := memorybackend.New(nil)
-	secure.SetDefaultBackend(struct {
-		backends.Backend
-		backends.Scanner
-	}{b, b})
-	main()
 }
 
 // A storage that cannot compare and swap: 2, and the way by TTL. It can be
