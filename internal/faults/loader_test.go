@@ -27,9 +27,9 @@ var behaviours = []behaviour{
 	{name: "loader blocks", what: "The loader returns when its own context ends, which is long after that of the callers.",
 		on: everywhere, run: badLoader("deadline", func(ctx context.Context) { <-ctx.Done() })},
 	{name: "10,000 callers of one key", what: "10,000 goroutines call GetOrLoad of one key that nobody has.",
-		on: except("dynamodb"), run: func(c *cell) { crowd(c, 1) }, crowd: true},
+		on: except("dynamodb"), run: func(c *cell) { crowd(c, 1) }, crowd: true, patient: true},
 	{name: "10,000 callers of 10,000 keys", what: "10,000 goroutines call GetOrLoad, each of a key of its own.",
-		on: only("redis", "memcached"), run: func(c *cell) { crowd(c, callersOfCrowd) }, crowd: true},
+		on: only("redis", "memcached"), run: func(c *cell) { crowd(c, callersOfCrowd) }, crowd: true, patient: true},
 	{name: "a process is killed while it holds the fill lock", what: "Another process has begun to load the key, holds its lock and is killed (SIGKILL).",
 		on: only("redis", "memcached", "file"), run: deadOwner, patient: true},
 	{name: "the fill lock is never released", what: "The lock of the key is taken for five seconds by somebody who neither loads nor releases.",
@@ -143,7 +143,10 @@ func crowd(c *cell, n int) {
 		c.row.Wrong = "WRONG"
 		c.errorf("%d wrong values", wrong.Load())
 	}
-	if ok.Load() != callersOfCrowd || loads.Load() != int64(n) {
+	// On a machine that is slower than the backend's time limit a value is not
+	// stored, and who comes after its load loads again.
+	again := int64(c.cache.Stats().Absorbed)
+	if ok.Load() != callersOfCrowd || loads.Load() < int64(n) || loads.Load() > int64(n)+again {
 		seen := []string{}
 		classes.Range(func(class, _ any) bool { seen = append(seen, fmt.Sprint(class)); return true })
 		c.errorf("%d callers got a value and %d loads ran, want %d and %d; errors: %v", ok.Load(), loads.Load(), callersOfCrowd, n, seen)
