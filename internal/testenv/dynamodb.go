@@ -56,9 +56,6 @@ func (s *DynamoServer) Addr() string { return s.addr }
 // URL returns the endpoint.
 func (s *DynamoServer) URL() string { return "http://" + s.addr }
 
-// Process returns the running server process.
-func (s *DynamoServer) Process() *Process { return s.proc }
-
 // dynamoLocal returns the directory that holds DynamoDB Local and its launcher.
 // An install is made aside and renamed, so that test binaries that run at once
 // never see a half of one.
