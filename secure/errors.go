@@ -136,6 +136,8 @@ func classify(err error) error {
 		return classifyBackend(backend.Kind, err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
+	case errors.Is(err, ErrType):
+		return err
 	case errors.As(err, &typ):
 		return fmt.Errorf("%w: %w", ErrType, err)
 	case errors.Is(err, codec.ErrMalformed):

@@ -229,11 +229,18 @@ func or[T comparable](v, fallback T) T {
 
 // check refuses options that contradict each other or the profile.
 func (p profile) check(o *Options) error {
+	for _, f := range []struct {
+		name     string
+		negative bool
+	}{
+		{"TTL", o.TTL < 0}, {"NegativeTTL", o.NegativeTTL < 0}, {"LoadTimeout", o.LoadTimeout < 0},
+		{"L1BackfillTTL", o.L1BackfillTTL < 0}, {"MaxValueBytes", o.MaxValueBytes < 0}, {"L1Bytes", o.L1Bytes < 0},
+	} {
+		if f.negative {
+			return misconfigured("Options.%s is negative", f.name)
+		}
+	}
 	switch {
-	case o.TTL < 0 || o.NegativeTTL < 0 || o.LoadTimeout < 0 || o.L1BackfillTTL < 0:
-		return misconfigured("a duration in Options is negative")
-	case o.MaxValueBytes < 0 || o.L1Bytes < 0:
-		return misconfigured("a size in Options is negative")
 	case o.StaleWhileRevalidate > Off:
 		return misconfigured("Options.StaleWhileRevalidate is neither On nor Off")
 	case o.OnTamper > Recompute:

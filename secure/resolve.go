@@ -130,7 +130,10 @@ func resolveKeyring(ctx context.Context, o *Options) (keys.Source, *keys.Keyring
 		}
 	}
 	ring, err := source.Keyring(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, keys.ErrNoKey) && o.Keyring == nil:
+		return nil, nil, misconfigured("%w, or give Options.MasterKey or Options.Keyring", err)
+	case err != nil:
 		return nil, nil, misconfigured("no usable master key: %w", err)
 	}
 	if ring == nil {

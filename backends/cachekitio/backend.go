@@ -51,7 +51,7 @@ func Open(ctx context.Context, opts *Options) (*Backend, error) {
 	}
 	origin, err := rules.Parse(o.URL)
 	if err != nil {
-		return nil, refused("Options.URL (%s): %v", envURL, err)
+		return nil, refused("Options.URL (%s): %v%s", envURL, err, remedy(o.URL))
 	}
 	if err := checkProxy(o); err != nil {
 		return nil, err
@@ -68,6 +68,14 @@ func Open(ctx context.Context, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// remedy names the option that would allow url, if one would.
+func remedy(url string) string {
+	if _, err := (guard.Rules{}).Parse(url); err != nil {
+		return ""
+	}
+	return "; Options.AllowCustomHost (" + envAllowCustom + ") allows others"
 }
 
 func checkProxy(o Options) error {

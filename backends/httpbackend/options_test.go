@@ -57,6 +57,22 @@ func TestOpenRefusesURLs(t *testing.T) {
 	}
 }
 
+// Rule: the refusal of a URL that an option would allow names the option.
+func TestRefusalsNameTheRemedy(t *testing.T) {
+	for rawURL, want := range map[string]string{
+		"http://canary.test/{key}":       "(Options.PlainHTTP allows http)",
+		"https://127.0.0.1/{key}":        "(Options.PrivateNetwork allows private addresses)",
+		"http://localhost/{key}":         "(Options.PlainHTTP and Options.PrivateNetwork allow http and private addresses)",
+		"https://169.254.169.254/{key}":  "",
+		"https://user:canary@kv.t/{key}": "",
+	} {
+		_, err := httpbackend.Open(t.Context(), rawURL, nil)
+		if err == nil || !strings.Contains(err.Error(), want) || want == "" && strings.Contains(err.Error(), "Options.") {
+			t.Errorf("%s = %v, want the remedy %q", rawURL, err, want)
+		}
+	}
+}
+
 func TestOpenRefusesOptions(t *testing.T) {
 	dial := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no") }
 	for what, o := range map[string]httpbackend.Options{

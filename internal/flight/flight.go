@@ -28,12 +28,12 @@ const (
 var (
 	// ErrGoexit is returned to the waiters of a load that called
 	// runtime.Goexit.
-	ErrGoexit = errors.New("flight: the load ended its goroutine without returning")
+	ErrGoexit = errors.New("secure: the load ended its goroutine without returning")
 	// ErrClosed is returned for loads that are asked for after Close.
 	ErrClosed = errors.New("flight: closed")
 	// ErrRecursive is returned to a load that asks for a key which it is
 	// loading for the second time already.
-	ErrRecursive = errors.New("flight: the load of a key asks for the same key again and again")
+	ErrRecursive = errors.New("secure: the load of a key asks for the same key again and again")
 )
 
 // PanicError is what the waiters of a load that panicked get. Its text names
@@ -47,7 +47,7 @@ type PanicError struct {
 
 // Error names the type of the panic value.
 func (e *PanicError) Error() string {
-	return fmt.Sprintf("flight: the load panicked with a %T", e.Value)
+	return fmt.Sprintf("secure: the load panicked with a %T", e.Value)
 }
 
 // GoString is Error, so that %#v does not show the value either.

@@ -11,7 +11,7 @@ type Outcome[V any] struct {
 	Err   error
 }
 
-var errOutcomes = errors.New("flight: the load did not return one outcome for each key")
+var errOutcomes = errors.New("secure: the load did not return one outcome for each key")
 
 // DoMany is Do for several different keys: load is called with the keys that
 // nobody is loading yet, and returns one outcome for each of them in order; the
