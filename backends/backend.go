@@ -41,7 +41,7 @@ type Backend interface {
 
 	// Close releases what the backend itself opened; a client that was passed
 	// in stays open. Close may be called more than once. Calls after Close
-	// return ErrClosed.
+	// return ErrClosed; calls under way end with it, or by themselves.
 	Close() error
 }
 

@@ -2,7 +2,8 @@
 //
 // Every value is turned into one MessagePack document, sealed on the client
 // with AES-256-GCM under a key derived for its tenant, and only then handed to
-// a backend: Redis, a directory of files, or one of your own.
+// a backend: Redis, Memcached, a directory of files, the CachekitIO service,
+// DynamoDB, an HTTP server, or one of your own.
 //
 //	cache, err := secure.New(ctx, nil) // key and backend from the environment
 //	if err != nil { ... }

@@ -198,7 +198,8 @@ func (b *Backend) Health(ctx context.Context) backends.Health {
 }
 
 // Close implements [backends.Backend]. It closes the connections of the client
-// that Open made; a client that was given to New is not touched.
+// that Open made; a client that was given to New is not touched. Calls under way
+// end by themselves.
 func (b *Backend) Close() error {
 	if !b.closed.Swap(true) && b.release != nil {
 		b.release()

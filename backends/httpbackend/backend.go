@@ -332,7 +332,7 @@ func (b *Backend) probe(ctx context.Context) (protocol string, err error) {
 	return "", refusal(op, o, resp)
 }
 
-// Close implements [backends.Backend]. It ends the calls that are under way.
+// Close implements [backends.Backend]. Calls under way end with ErrClosed.
 func (b *Backend) Close() error {
 	b.closed.Store(true)
 	b.transport.Close()

@@ -50,7 +50,8 @@
 // has shown that it has read the request. What it has read, it may still execute,
 // also after a newer write: HTTP has no order between requests.
 //
-// No call is repeated, but for a read whose connection is lost, once.
+// No call is repeated, but for a read whose connection is lost, once, and what an
+// HTTP/2 server turns away unprocessed (GOAWAY, REFUSED_STREAM).
 //
 // # Not there
 //

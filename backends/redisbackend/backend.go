@@ -240,7 +240,8 @@ func (b *Backend) Health(ctx context.Context) backends.Health {
 }
 
 // Close implements [backends.Backend]. It ends all watches and closes what Open
-// made; a client that was given to New stays open.
+// made: calls under way end with ErrClosed. A client that was given to New stays
+// open, and calls on it end by themselves.
 func (b *Backend) Close() error {
 	if b.closed.Swap(true) {
 		return nil

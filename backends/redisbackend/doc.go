@@ -59,6 +59,10 @@
 // A read on a connection that turns out to have been lost is made once more; a
 // write never is.
 //
+// go-redis has a log of its own, one for the whole program, on standard error: it
+// tells of failed connections, with addresses, and of no key, value or password.
+// redis.SetLogger silences or redirects it.
+//
 // # Many callers
 //
 // From five concurrent reads on, small reads are gathered and sent as pipelines,

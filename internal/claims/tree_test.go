@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -94,6 +95,44 @@ func TestLongFormsAreInTheSoak(t *testing.T) {
 	}
 	if count != strings.Count(line, "Test") {
 		t.Errorf("%d tests have a long form, make soak names others: %s", count, line)
+	}
+}
+
+// parsers are the packages that read foreign bytes, and the targets that feed them.
+var parsers = map[string]string{
+	"internal/envelope":         "FuzzOpen",
+	"codec":                     "FuzzUnmarshal FuzzAgainstMsgpack",
+	"codec/interop":             "FuzzSegments FuzzKeyIsDeterministic",
+	"codec/container":           "FuzzOpenV2 FuzzOpenByteStorage",
+	"keys/keyfile":              "FuzzFile",
+	"internal/guard":            "FuzzAnswer FuzzRetryAfter FuzzParse",
+	"internal/freshness":        "FuzzFor",
+	"internal/pathkey":          "FuzzEncode",
+	"backends/cachekitio":       "FuzzBodies FuzzRefusals",
+	"backends/dynamodbbackend":  "FuzzAnswer",
+	"backends/filebackend":      "FuzzRead",
+	"backends/httpbackend":      "FuzzUnframe",
+	"backends/memcachedbackend": "FuzzAnswer FuzzReplies FuzzServers",
+	"backends/redisbackend":     "FuzzFrames FuzzReply FuzzAnswers FuzzHear FuzzCursor",
+}
+
+// Rule: every package that reads foreign bytes has its fuzz targets, and no target
+// is of a package that the list does not know.
+func TestEveryParserHasAFuzzTarget(t *testing.T) {
+	tests := testsOf(t)
+	for folder, names := range parsers {
+		for _, name := range strings.Fields(names) {
+			if tests[folder][name] == nil {
+				t.Errorf("%s has no %s", folder, name)
+			}
+		}
+	}
+	for folder, funcs := range tests {
+		for name := range funcs {
+			if strings.HasPrefix(name, "Fuzz") && !slices.Contains(strings.Fields(parsers[folder]), name) {
+				t.Errorf("%s: %s is not in the list", folder, name)
+			}
+		}
 	}
 }
 
