@@ -91,7 +91,7 @@ func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T, wi
 			c.counts.misses.Add(1)
 			missing = append(missing, ask[j])
 		default:
-			if err := c.take(r.Fetched, names[j], tickets[j], &values[j]); err != nil {
+			if err := c.take(r.Fetched, tickets[j], &values[j]); err != nil {
 				b.fail(key, c.fail(ctx, "get many", names[j], err))
 				continue
 			}
@@ -128,16 +128,13 @@ func askFor[T any](ctx context.Context, c *core, b *batch, out map[string]T) []i
 }
 
 // take opens one entry that was read and copies it to the in-process layer.
-func (c *core) take(f store.Fetched, name string, ticket l1.Ticket, dst any) error {
+func (c *core) take(f store.Fetched, ticket l1.Ticket, dst any) error {
 	c.counts.backendHits.Add(1)
 	sealed, err := c.open(f.Received, dst)
-	if err != nil || c.l1 == nil {
-		return err
+	if err == nil && c.l1 != nil {
+		c.copyRead(f, sealed, ticket, c.ttl)
 	}
-	if life, ok := c.lifeOfRead(f, c.ttl); ok {
-		c.l1.Fill(ticket, name, local{sealed: sealed, kind: localSealed}, life)
-	}
-	return nil
+	return err
 }
 
 // SetMany stores all values for the cache's TTL, in one round trip where the

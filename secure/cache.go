@@ -174,9 +174,7 @@ func (c *core) fetch(ctx context.Context, name string, ttl time.Duration, withAg
 	if err != nil {
 		return false, err
 	}
-	if life, ok := c.lifeOfRead(f, ttl); ok {
-		c.l1.Fill(ticket, name, local{sealed: sealed, kind: localSealed}, life)
-	}
+	c.copyRead(f, sealed, ticket, ttl)
 	return true, nil
 }
 

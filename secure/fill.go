@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/internal/envelope"
+	"github.com/cachekit-io/cachekit-go/internal/store"
 	"github.com/cachekit-io/cachekit-go/l1"
 )
 
@@ -19,8 +20,11 @@ type filling struct {
 	watch  *watch
 	ticket l1.Ticket
 	refs   atomic.Int32
-	// outage: the backend could not be read.
-	outage bool
+	// outage: the backend could not be reached. unread: the read failed.
+	outage, unread bool
+	// index and held are its place in a load of several keys and its lock there.
+	index int
+	held  store.Held
 	// base is the entry that a refresh replaces; zero if the load fills a gap.
 	base envelope.Sealed
 }
@@ -49,8 +53,8 @@ func (f *filling) release() {
 const afterOutage = time.Second
 
 // writing returns the context of the write.
-func (f *filling) writing(ctx context.Context) (context.Context, context.CancelFunc) {
-	if f.outage {
+func writing(ctx context.Context, outage bool) (context.Context, context.CancelFunc) {
+	if outage {
 		return context.WithTimeout(ctx, afterOutage)
 	}
 	return ctx, func() {}
@@ -70,7 +74,7 @@ func (f *filling) run(ctx context.Context, load produce) (loaded, error) {
 	out, sealed, err := f.result(time.Now(), value)
 	if !sealed.IsZero() && f.watch.begin() {
 		defer f.watch.end()
-		ctx, cancel := f.writing(ctx)
+		ctx, cancel := writing(ctx, f.outage)
 		defer cancel()
 		c.absorbed(ctx, "store", f.name, f.put(ctx, sealed))
 	}

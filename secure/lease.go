@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/flight"
 )
 
 const (
@@ -34,7 +35,7 @@ type reader func() (out loaded, found bool, err error)
 // No value depends on the lock: it saves loads.
 func (f *filling) lead(ctx context.Context, read reader) (out loaded, found bool, release func(), err error) {
 	until := time.Now().Add(fillWait)
-	for pause := firstPoll; ; pause = min(pause*3/2, longestPoll) {
+	for p := (pace{}); ; {
 		release, err = f.lease(ctx)
 		locked := errors.Is(err, backends.ErrLocked)
 		if err != nil && !locked {
@@ -52,11 +53,15 @@ func (f *filling) lead(ctx context.Context, read reader) (out loaded, found bool
 		if failed || !locked || !time.Now().Before(until) {
 			return loaded{}, false, release, nil
 		}
-		if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
+		if err := p.wait(ctx); err != nil {
 			return loaded{}, false, nil, err
 		}
 	}
 }
+
+// locking says whether a load takes locks. One that runs within another load of the
+// same key does not: it would wait for that one.
+func (c *core) locking(ctx context.Context) bool { return c.fillLock && !flight.Nested(ctx) }
 
 // lease tries once to take the lock of the key; release gives it back in the
 // background. The error is backends.ErrLocked, or what the load has to do
@@ -67,12 +72,29 @@ func (f *filling) lease(ctx context.Context) (release func(), err error) {
 	switch {
 	case err == nil:
 		return func() { c.releases.Go(unlock) }, nil
-	case !errors.Is(err, backends.ErrLocked) && ctx.Err() == nil:
-		f.outage = f.outage || backends.IsOutage(err)
-		c.counts.absorbed.Add(1)
-		c.note(ctx, slog.LevelWarn, Event{Kind: "load_without_cache", Op: "lock", Error: errorClass(err, false)}, f.name, "load went on without its lock", "error", classify(err))
+	case !errors.Is(err, backends.ErrLocked):
+		f.lockFailed(ctx, err)
 	}
 	return nil, err
+}
+
+// lockFailed reports that the load goes on without its lock, unless it has ended.
+func (f *filling) lockFailed(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	f.outage = f.outage || backends.IsOutage(err)
+	f.core.counts.absorbed.Add(1)
+	f.core.note(ctx, slog.LevelWarn, Event{Kind: "load_without_cache", Op: "lock", Error: errorClass(err, false)}, f.name, "load went on without its lock", "error", classify(err))
+}
+
+// pace is how long to wait before the next look at what somebody else loads.
+type pace struct{ pause time.Duration }
+
+// wait waits for some firstPoll, each time longer, or returns the context's error.
+func (p *pace) wait(ctx context.Context) error {
+	p.pause = min(max(p.pause*3/2, firstPoll), longestPoll)
+	return sleep(ctx, p.pause/2+rand.N(p.pause))
 }
 
 // sleep waits for d, or returns the context's error.

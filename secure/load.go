@@ -99,7 +99,7 @@ func (f *filling) reader(ctx context.Context) reader {
 // lock runs the load of an entry that the backend does not have, in one process
 // of all where it has locks.
 func (f *filling) lock(ctx context.Context, read reader, load produce) (loaded, error) {
-	if f.core.fillLock {
+	if f.core.locking(ctx) {
 		out, found, release, err := f.lead(ctx, read)
 		if found || err != nil {
 			return out, err

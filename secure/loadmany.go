@@ -4,24 +4,29 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
-	"github.com/cachekit-io/cachekit-go/internal/envelope"
 	"github.com/cachekit-io/cachekit-go/internal/flight"
 )
 
-// GetOrLoadMany returns the values of keys. What is not stored is loaded by one
+// GetOrLoadMany returns the values of keys. What is not stored is loaded by a
 // call of load with the keys that are missing and that no other caller in this
 // process is loading, and stored. A key that load's map does not have is
 // ErrAbsent, which is remembered for Options.NegativeTTL.
 //
-// The load runs apart from its callers, as with GetOrLoad, and takes no locks:
-// processes that miss the same keys at once each load them. Entries that are stale
-// in the process are served as they are. One that the backend serves stale
-// (CachekitIO) is served too and loaded anew in the background, as by GetOrLoad:
-// load is called for its key alone, by the one process that gets its lease. If
-// some keys failed, the error is a *BatchError that has the error of each, and the
-// map has all the others; an error of load fails the keys that it was called for.
+// The load runs apart from its callers, as with GetOrLoad. Where the backend has
+// locks it takes those of its keys, so that of all processes one loads each key
+// (Options.FillLock): load is called with the keys whose locks it got, and the
+// others' values are waited for. load is called again, after that, with keys that
+// others gave up, and last with those that they have not stored within 10 s. So it
+// may be called several times, one after the other, each time with other keys. An
+// error of load fails the keys that it was called for; if it panics or calls
+// runtime.Goexit, that fails the ones that are waited for too.
+//
+// Entries that are stale in the process are served as they are. One that the
+// backend serves stale (CachekitIO) is served too and loaded anew in the
+// background, as by GetOrLoad: load is called for its key alone, by the one process
+// that gets its lease, maybe while another call runs. If some keys failed, the
+// error is a *BatchError that has the error of each, and the map has all the others.
 func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]T, error)) (map[string]T, error) {
 	c := v.cache.core
 	out := make(map[string]T, len(keys))
@@ -46,15 +51,17 @@ func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx
 		names[j] = b.names[i]
 		byName[b.names[i]] = b.keys[i]
 	}
-	outcomes := c.flights.DoMany(ctx, names, func(name string) { fills[name].retain() }, func(ctx context.Context, names []string) []flight.Outcome[loaded] {
-		mine := make([]*filling, len(names))
+	outcomes := c.flights.DoMany(ctx, names, func(name string) { fills[name].retain() }, func(ctx context.Context, names []string, settle func(int, flight.Outcome[loaded])) {
+		m := &fillingMany{core: c, settle: settle, pending: make([]*filling, len(names))}
+		m.load = func(ctx context.Context, names []string) (map[string]any, error) {
+			return loadNamed(ctx, names, byName, load)
+		}
 		for i, name := range names {
-			mine[i] = fills[name]
+			m.pending[i] = fills[name]
+			m.pending[i].index = i
 			defer fills[name].release()
 		}
-		return c.runMany(ctx, mine, func(ctx context.Context) (map[string]any, error) {
-			return loadNamed(ctx, names, byName, load)
-		})
+		m.run(ctx)
 	})
 	for j, o := range outcomes {
 		key := byName[names[j]]
@@ -63,7 +70,9 @@ func (v View[T]) GetOrLoadMany(ctx context.Context, keys []string, load func(ctx
 			b.fail(key, c.loadError(ctx, names[j], err))
 			continue
 		}
-		out[key] = value
+		if out[key] = value; o.Value.stale {
+			c.revalidate(ctx, names[j], c.ttl, alone(key, load))
+		}
 	}
 	o.many(len(out), b.failed)
 	return out, newBatchError("load many", b.failed)
@@ -82,6 +91,7 @@ func (b *batch) loadable(ctx context.Context, c *core, fills map[string]*filling
 		default:
 			continue
 		}
+		fills[b.names[i]].unread = true
 		delete(b.failed, key)
 		indexes = append(indexes, i)
 	}
@@ -130,38 +140,4 @@ func decodeLoaded[T any](c *core, o flight.Outcome[loaded]) (value T, err error)
 		return value, assign(&value, o.Value.object)
 	}
 	return value, c.decode(o.Value.doc, &value)
-}
-
-// runMany calls the loader for several keys and stores what it returned, by the
-// rules of filling.run.
-func (c *core) runMany(ctx context.Context, fills []*filling, load func(context.Context) (map[string]any, error)) []flight.Outcome[loaded] {
-	out := make([]flight.Outcome[loaded], len(fills))
-	values, err := observed(ctx, c, "", len(fills), load)
-	now := time.Now()
-	var entries []envelope.Sealed
-	for i, f := range fills {
-		value, ok := values[f.name]
-		switch {
-		case err != nil:
-			out[i].Err = err
-		case !ok:
-			out[i].Err = ErrAbsent
-			f.absent()
-		default:
-			var sealed envelope.Sealed
-			out[i].Value, sealed, out[i].Err = f.result(now, value)
-			if !sealed.IsZero() && f.watch.begin() {
-				defer f.watch.end()
-				entries = append(entries, sealed)
-			}
-		}
-	}
-	if len(entries) > 0 {
-		ctx, cancel := fills[0].writing(ctx)
-		defer cancel()
-		for i, err := range c.putMany(ctx, entries) {
-			c.absorbed(ctx, "store", entries[i].Key(), err)
-		}
-	}
-	return out
 }

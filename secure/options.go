@@ -117,15 +117,16 @@ type Options struct {
 	// background load refreshes it. If it is off, an entry past its TTL is a miss
 	// for GetOrLoad; Get and GetMany return it.
 	StaleWhileRevalidate Switch
-	// FillLock says whether a load of GetOrLoad or Func takes the lock of its key
-	// where the backend has locks, so that of all processes one loads: On unless
-	// it is Off. Others wait for its value, for 10 s at most, and load then
-	// themselves; a background refresh leaves it to the one at once. The lock ends
-	// after 5 s and is not prolonged, so that a process that died delays others for
-	// no longer: a load that takes up to 5 s runs once in the fleet, one of up to
-	// 10 s twice, a longer one in each process that waits for it. The locks are
-	// those of the sister SDKs ("<key>:lock"). GetOrLoadMany takes none: one round
-	// trip a key would cost more than a batch saves.
+	// FillLock says whether a load of GetOrLoad, GetOrLoadMany or Func takes the lock
+	// of each of its keys where the backend has locks, so that of all processes one
+	// loads: On unless it is Off. Others wait for its value, for 10 s at most, and
+	// load then themselves; a background refresh leaves it to the one at once. The
+	// lock ends after 5 s and is not prolonged, so that a process that died delays
+	// others for no longer: a load that takes up to 5 s runs once in the fleet, one
+	// of up to 10 s twice, a longer one in each process that waits for it. The locks
+	// are those of the sister SDKs ("<key>:lock"). A load costs the backend three
+	// more calls a key, to lock, read again and unlock; those of a batch run 16 at a
+	// time, or read together where the backend can.
 	FillLock Switch
 	// Reliability overrides the profile: whether the backend, whichever it is, is
 	// wrapped in package resilient (retries, circuit breaker, bound on concurrent

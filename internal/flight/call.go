@@ -29,7 +29,7 @@ func (g *Group[V]) join(key string) (c *call[V], entered bool) {
 // run runs the load of c to its end, however it ends. in is where the caller
 // of the load is. after, if not nil, is called in the end.
 func (g *Group[V]) run(ctx context.Context, in *inside, c *call[V], load func(ctx context.Context) (V, error), after func()) {
-	ctx, cancel := g.detach(ctx, &inside{g, c, in})
+	ctx, cancel := g.detach(ctx, &inside{group: g, call: c, outer: in})
 	c.err = ErrGoexit
 	defer func() {
 		cancel()

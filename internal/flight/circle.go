@@ -9,6 +9,7 @@ import (
 type inside struct {
 	group, call any
 	outer       *inside
+	nested      bool
 }
 
 type insideKey struct{}
@@ -16,6 +17,13 @@ type insideKey struct{}
 func insideOf(ctx context.Context) *inside {
 	in, _ := ctx.Value(insideKey{}).(*inside)
 	return in
+}
+
+// Nested reports whether ctx is that of a load that runs directly within another
+// one, because that one, or another that waits for it, has the same key.
+func Nested(ctx context.Context) bool {
+	in := insideOf(ctx)
+	return in != nil && in.nested
 }
 
 func (in *inside) count(call any) (n int) {
@@ -80,7 +88,7 @@ func nested[V, T any](g *Group[V], ctx context.Context, in *inside, load func(ct
 		}
 	}
 	for _, c := range calls {
-		in = &inside{g, c, in}
+		in = &inside{g, c, in, true}
 	}
 	return protect(context.WithValue(ctx, insideKey{}, in), load)
 }

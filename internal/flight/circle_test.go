@@ -16,7 +16,12 @@ func TestReentrantLoadsDoNotWaitForThemselves(t *testing.T) {
 		defer g.Close()
 		got, _, err := g.Do(t.Context(), "a", func(ctx context.Context) (string, error) {
 			b, _, err := g.Do(ctx, "b", func(ctx context.Context) (string, error) {
-				a, _, err := g.Do(ctx, "a", func(context.Context) (string, error) { return "inner a", nil })
+				a, _, err := g.Do(ctx, "a", func(inner context.Context) (string, error) {
+					if flight.Nested(ctx) || !flight.Nested(inner) {
+						t.Errorf("nested: %t, and the load of the same key: %t", flight.Nested(ctx), flight.Nested(inner))
+					}
+					return "inner a", nil
+				})
 				return "b of " + a, err
 			})
 			return "a of " + b, err
@@ -40,9 +45,9 @@ func TestLoadsDoNotWaitInACircle(t *testing.T) {
 					v, _, err := g.Do(ctx, key, load)
 					return v, err
 				}
-				out := g.DoMany(ctx, []string{key}, func(string) {}, func(ctx context.Context, _ []string) []flight.Outcome[string] {
+				out := g.DoMany(ctx, []string{key}, func(string) {}, func(ctx context.Context, _ []string, settle func(int, flight.Outcome[string])) {
 					v, err := load(ctx)
-					return []flight.Outcome[string]{{Value: v, Err: err}}
+					settle(0, flight.Outcome[string]{Value: v, Err: err})
 				})
 				return out[0].Value, out[0].Err
 			}
@@ -80,10 +85,12 @@ func TestRecursionEnds(t *testing.T) {
 		t.Errorf("got %v at depth %d", err, depth)
 	}
 	leads, loads := 0, 0
-	var many func(ctx context.Context, keys []string) []flight.Outcome[int]
-	many = func(ctx context.Context, keys []string) []flight.Outcome[int] {
+	var many flight.Loader[int]
+	many = func(ctx context.Context, keys []string, settle func(int, flight.Outcome[int])) {
 		loads += len(keys)
-		return g.DoMany(ctx, keys, func(string) { leads++ }, many)
+		for i, o := range g.DoMany(ctx, keys, func(string) { leads++ }, many) {
+			settle(i, o)
+		}
 	}
 	for _, o := range g.DoMany(t.Context(), []string{"a", "b"}, func(string) { leads++ }, many) {
 		if !errors.Is(o.Err, flight.ErrRecursive) {

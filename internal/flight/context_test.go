@@ -61,7 +61,7 @@ func TestAnEndedContextStartsNothing(t *testing.T) {
 	if _, _, err := g.Do(ctx, "k", load); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	many := func(context.Context, []string) []flight.Outcome[int] { t.Error("a load ran"); return nil }
+	many := func(context.Context, []string, func(int, flight.Outcome[int])) { t.Error("a load ran") }
 	if out := g.DoMany(ctx, []string{"k"}, func(string) {}, many); !errors.Is(out[0].Err, context.Canceled) {
 		t.Errorf("got %v", out)
 	}
@@ -110,8 +110,8 @@ func TestContextsRunOutsideTheLock(t *testing.T) {
 	if v, _, err := g.Do(ctx, "k", load); v != 7 || err != nil {
 		t.Errorf("got %d, %v", v, err)
 	}
-	many := func(ctx context.Context, _ []string) []flight.Outcome[int] {
-		return []flight.Outcome[int]{{Value: ctx.Value(valueKey{}).(int)}}
+	many := func(ctx context.Context, _ []string, settle func(int, flight.Outcome[int])) {
+		settle(0, flight.Outcome[int]{Value: ctx.Value(valueKey{}).(int)})
 	}
 	if out := g.DoMany(ctx, []string{"k"}, func(string) {}, many); out[0].Value != 7 {
 		t.Errorf("got %v", out)

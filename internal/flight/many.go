@@ -11,16 +11,22 @@ type Outcome[V any] struct {
 	Err   error
 }
 
-var errOutcomes = errors.New("secure: the load did not return one outcome for each key")
+var errOutcomes = errors.New("secure: the load has left a key without an outcome")
+
+// Loader is a load of several keys. It calls settle for each of them, by its
+// index, in its own goroutine; who waits for that key alone goes on at once. Of
+// several outcomes for one key the first counts. A key without one when the loader
+// has ended has the error of that: a panic's, ErrGoexit or another.
+type Loader[V any] func(ctx context.Context, keys []string, settle func(i int, o Outcome[V]))
 
 // DoMany is Do for several different keys: load is called with the keys that
-// nobody is loading yet, and returns one outcome for each of them in order; the
-// others are waited for. The result has one outcome for each key, in order. For
-// keys that must not be waited for, as Do says, load is called a second time.
+// nobody is loading yet; the others are waited for. The result has one outcome for
+// each key, in order. For keys that must not be waited for, as Do says, load is
+// called a second time.
 //
 // lead is called, before DoMany returns and before load runs, for each key that
 // load will be called with.
-func (g *Group[V]) DoMany(ctx context.Context, keys []string, lead func(key string), load func(ctx context.Context, keys []string) []Outcome[V]) []Outcome[V] {
+func (g *Group[V]) DoMany(ctx context.Context, keys []string, lead func(key string), load Loader[V]) []Outcome[V] {
 	in := insideOf(ctx)
 	err := ctx.Err()
 	var b batch[V]
@@ -36,18 +42,7 @@ func (g *Group[V]) DoMany(ctx context.Context, keys []string, lead func(key stri
 	if len(b.mine) > 0 {
 		go g.runMany(ctx, in, b.mine, load)
 	}
-	var again []Outcome[V]
-	if len(b.again) > 0 {
-		again, err = nested(g, ctx, in, each(b.again, func(ctx context.Context, keys []string) []Outcome[V] {
-			for _, key := range keys {
-				lead(key)
-			}
-			return load(ctx, keys)
-		}), b.again...)
-		if err != nil {
-			again = fail[V](len(b.again), err)
-		}
-	}
+	again := g.nestedMany(ctx, in, b.again, lead, load)
 	out := make([]Outcome[V], len(keys))
 	for i, c := range b.calls {
 		if c == nil {
@@ -86,42 +81,67 @@ func (g *Group[V]) joinMany(in *inside, keys []string) (batch[V], error) {
 		b.calls[i] = c
 		g.wait(in, c)
 	}
+	if len(b.mine) > 0 {
+		g.wg.Add(1) // the load may go on when all calls have ended
+	}
 	return b, nil
 }
 
 // runMany is run for one load of several calls.
-func (g *Group[V]) runMany(ctx context.Context, in *inside, calls []*call[V], load func(ctx context.Context, keys []string) []Outcome[V]) {
+func (g *Group[V]) runMany(ctx context.Context, in *inside, calls []*call[V], load Loader[V]) {
+	defer g.wg.Done()
 	for _, c := range calls {
-		c.err = ErrGoexit
-		in = &inside{g, c, in}
+		in = &inside{group: g, call: c, outer: in}
 	}
 	ctx, cancel := g.detach(ctx, in)
-	defer func() {
-		cancel()
-		g.end(calls...)
-	}()
-	out, err := protect(ctx, each(calls, load))
-	if err != nil {
-		out = fail[V](len(calls), err)
-	}
-	for i, c := range calls {
-		c.value, c.err = out[i].Value, out[i].Err
-	}
+	defer cancel()
+	settleAll(ctx, calls, load, func(i int, o Outcome[V]) {
+		calls[i].value, calls[i].err = o.Value, o.Err
+		g.end(calls[i])
+	})
 }
 
-// each binds load to the keys of calls.
-func each[V any](calls []*call[V], load func(ctx context.Context, keys []string) []Outcome[V]) func(ctx context.Context) ([]Outcome[V], error) {
-	return func(ctx context.Context) ([]Outcome[V], error) {
-		keys := make([]string, len(calls))
-		for i, c := range calls {
-			keys[i] = c.key
-		}
-		out := load(ctx, keys)
-		if len(out) != len(calls) {
-			return nil, errOutcomes
-		}
-		return out, nil
+// nestedMany is nested for one load of several calls.
+func (g *Group[V]) nestedMany(ctx context.Context, in *inside, calls []*call[V], lead func(key string), load Loader[V]) []Outcome[V] {
+	if len(calls) == 0 {
+		return nil
 	}
+	out := make([]Outcome[V], len(calls))
+	_, err := nested(g, ctx, in, func(ctx context.Context) (struct{}, error) {
+		for _, c := range calls {
+			lead(c.key)
+		}
+		settleAll(ctx, calls, load, func(i int, o Outcome[V]) { out[i] = o })
+		return struct{}{}, nil
+	}, calls...)
+	if err != nil {
+		return fail[V](len(calls), err)
+	}
+	return out
+}
+
+// settleAll runs load and calls settle once for each of calls, however load ends.
+func settleAll[V any](ctx context.Context, calls []*call[V], load Loader[V], settle func(i int, o Outcome[V])) {
+	keys, settled := make([]string, len(calls)), make([]bool, len(calls))
+	for i, c := range calls {
+		keys[i] = c.key
+	}
+	once := func(i int, o Outcome[V]) {
+		if !settled[i] {
+			settled[i] = true
+			settle(i, o)
+		}
+	}
+	err := ErrGoexit
+	defer func() {
+		for i := range calls {
+			once(i, Outcome[V]{Err: err})
+		}
+	}()
+	_, err = protect(ctx, func(ctx context.Context) (struct{}, error) {
+		load(ctx, keys, once)
+		return struct{}{}, errOutcomes
+	})
 }
 
 func fail[V any](n int, err error) []Outcome[V] {

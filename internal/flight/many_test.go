@@ -15,13 +15,12 @@ func TestManyKeysShareLoads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := flight.New[string](nil)
 		defer g.Close()
-		load := func(who string) func(context.Context, []string) []flight.Outcome[string] {
-			return func(_ context.Context, keys []string) (out []flight.Outcome[string]) {
+		load := func(who string) flight.Loader[string] {
+			return func(_ context.Context, keys []string, settle func(int, flight.Outcome[string])) {
 				time.Sleep(time.Second)
-				for _, k := range keys {
-					out = append(out, flight.Outcome[string]{Value: who + k})
+				for i, k := range keys {
+					settle(i, flight.Outcome[string]{Value: who + k})
 				}
-				return out
 			}
 		}
 		go g.DoMany(t.Context(), []string{"a", "b"}, func(string) {}, load("first "))
@@ -34,7 +33,7 @@ func TestManyKeysShareLoads(t *testing.T) {
 		if got[0].Value != "first b" || got[1].Value != "second c" {
 			t.Errorf("got %v", got)
 		}
-		for _, o := range g.DoMany(t.Context(), []string{"a", "b"}, func(string) {}, func(context.Context, []string) []flight.Outcome[string] { panic("x") }) {
+		for _, o := range g.DoMany(t.Context(), []string{"a", "b"}, func(string) {}, func(context.Context, []string, func(int, flight.Outcome[string])) { panic("x") }) {
 			var p *flight.PanicError
 			if !errors.As(o.Err, &p) {
 				t.Errorf("a panic gave %v", o.Err)
@@ -51,20 +50,25 @@ func TestManyKeysShareLoads(t *testing.T) {
 }
 
 // However a load of several keys ends, each of them has an outcome and can be
-// loaded again.
+// loaded again; those that it had settled keep theirs.
 func TestManyLoadsThatDoNotReturn(t *testing.T) {
 	g := flight.New[int](nil)
 	defer g.Close()
 	keys := []string{"a", "b", "c"}
-	for name, load := range map[string]func(context.Context, []string) []flight.Outcome[int]{
-		"panic":             func(context.Context, []string) []flight.Outcome[int] { panic("x") },
-		"Goexit":            func(context.Context, []string) []flight.Outcome[int] { runtime.Goexit(); return nil },
-		"too few outcomes":  func(context.Context, []string) []flight.Outcome[int] { return make([]flight.Outcome[int], 2) },
-		"too many outcomes": func(context.Context, []string) []flight.Outcome[int] { return make([]flight.Outcome[int], 4) },
+	for name, end := range map[string]func(settle func(int, flight.Outcome[int])){
+		"panic":         func(func(int, flight.Outcome[int])) { panic("x") },
+		"Goexit":        func(func(int, flight.Outcome[int])) { runtime.Goexit() },
+		"too few":       func(func(int, flight.Outcome[int])) {},
+		"no such index": func(settle func(int, flight.Outcome[int])) { settle(3, flight.Outcome[int]{}) },
 	} {
+		load := func(_ context.Context, _ []string, settle func(int, flight.Outcome[int])) {
+			settle(1, flight.Outcome[int]{Value: 7})
+			settle(1, flight.Outcome[int]{Value: 8})
+			end(settle)
+		}
 		for i, o := range g.DoMany(t.Context(), keys, func(string) {}, load) {
-			if o.Err == nil {
-				t.Errorf("%s: %s has no error", name, keys[i])
+			if settled := i == 1; settled != (o.Err == nil) || settled && o.Value != 7 {
+				t.Errorf("%s: %s has %d, %v", name, keys[i], o.Value, o.Err)
 			}
 		}
 		for _, key := range keys {
@@ -73,6 +77,34 @@ func TestManyLoadsThatDoNotReturn(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Who waits for one of the keys goes on when that is settled; Close waits for the
+// whole load.
+func TestManySettleOneByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := flight.New[int](nil)
+		ended := false
+		go g.DoMany(t.Context(), []string{"a", "b"}, func(string) {}, func(_ context.Context, _ []string, settle func(int, flight.Outcome[int])) {
+			for i := range 2 {
+				time.Sleep(time.Second)
+				settle(i, flight.Outcome[int]{Value: i})
+			}
+			time.Sleep(time.Second)
+			ended = true
+		})
+		synctest.Wait()
+		start := time.Now()
+		for i, key := range []string{"a", "b"} {
+			v, shared, err := g.Do(t.Context(), key, nil)
+			if took := time.Since(start); v != i || !shared || err != nil || took != time.Duration(i+1)*time.Second {
+				t.Errorf("%s: %d, %v after %v", key, v, err, took)
+			}
+		}
+		if g.Close(); !ended {
+			t.Error("Close did not wait for the load")
+		}
+	})
 }
 
 // A caller whose context ends still gets what has been loaded.
@@ -88,8 +120,10 @@ func TestManyKeepsWhatThereIs(t *testing.T) {
 		for i := range 20 {
 			keys = append(keys, string(rune('a'+i)))
 		}
-		out := g.DoMany(ctx, keys, func(string) {}, func(_ context.Context, keys []string) []flight.Outcome[int] {
-			return make([]flight.Outcome[int], len(keys))
+		out := g.DoMany(ctx, keys, func(string) {}, func(_ context.Context, keys []string, settle func(int, flight.Outcome[int])) {
+			for i := range keys {
+				settle(i, flight.Outcome[int]{})
+			}
 		})
 		for i, o := range out {
 			if i == 0 && !errors.Is(o.Err, context.DeadlineExceeded) || i > 0 && o.Err != nil {

@@ -153,34 +153,6 @@ func (s *Store) Exists(ctx context.Context, key string) (found bool, err error) 
 	return s.backend.Exists(ctx, key)
 }
 
-// CanLock reports whether the backend has locks.
-func (s *Store) CanLock() bool { return s.caps.Locker != nil }
-
-// releaseTimeout bounds the release of a lease, which outlives the call that it
-// was taken for.
-const releaseTimeout = 5 * time.Second
-
-// Lease takes the lock of key for d, by one attempt that does not wait. The
-// caller calls release, which reports its failure to nobody: the lease ends by
-// itself. If another owner holds the lock, the error is backends.ErrLocked. On a
-// backend without locks the lease is always given.
-func (s *Store) Lease(ctx context.Context, key string, d time.Duration) (release func(), err error) {
-	if s.caps.Locker == nil {
-		return func() {}, nil
-	}
-	locking, call := s.begin(ctx, "lock", key, 1)
-	token, err := s.caps.Locker.Lock(locking, key, d)
-	call.one(err == nil, err)
-	if err != nil {
-		return nil, err
-	}
-	return func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-		defer cancel()
-		_, _ = s.caps.Locker.Unlock(ctx, key, token)
-	}, nil
-}
-
 // Meter has the backend report counters, if it wants any, until stop is called.
 func (s *Store) Meter(source func() backends.Counters) (stop func()) {
 	if s.caps.Metered == nil {
