@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -208,6 +209,24 @@ func TestServerWithoutHello(t *testing.T) {
 	b := open(t, s.URL(), nil)
 	set(t, b, "k", "v")
 	want(t, b, "k", "v")
+}
+
+// Rule: calls that are shorter than it takes to connect find a connection, in time.
+func TestCallsShorterThanAHandshake(t *testing.T) {
+	l := newLiar(t)
+	b := open(t, "redis://"+l.addr, nil)
+	l.tell(func(c net.Conn, command []string) bool {
+		if command[0] == "hello" {
+			time.Sleep(300 * time.Millisecond)
+		}
+		return truth(c, command)
+	})
+	testenv.Poll(t, 5*time.Second, "a connection", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := b.Get(ctx, "k")
+		return err == nil
+	})
 }
 
 // Rule: Close ends calls that are under way, with ErrClosed.

@@ -57,7 +57,8 @@
 // conn_max_lifetime; the other settings of the pool are go-redis's alone.
 //
 // A read on a connection that turns out to have been lost is made once more; a
-// write never is.
+// write never is. A connection that is being made when its call ends is made for the
+// next one, for a second more at most.
 //
 // go-redis has a log of its own, one for the whole program, on standard error: it
 // tells of failed connections, with addresses, and of no key, value or password.

@@ -71,7 +71,6 @@ func credentials(r refusal) bool {
 func (p *direct) connect(ctx context.Context, now time.Time) (*wire, error) {
 	ctx, cancel := context.WithDeadline(ctx, ending(ctx, now, p.b.timeout))
 	defer cancel()
-	defer context.AfterFunc(p.ctx, cancel)()
 	nc, err := dial(ctx, p.opts)
 	if err != nil {
 		return nil, err

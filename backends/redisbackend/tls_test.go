@@ -47,13 +47,16 @@ func TestTLSAbandonedCalls(t *testing.T) {
 	}
 }
 
-// Rule: a handshake that nobody waits for any more ends, of which there would be one
-// for each call otherwise.
+// Rule: handshakes that nobody waits for any more are few, and end soon.
 func TestTLSAbandonedHandshakes(t *testing.T) {
 	s := testenv.Redis(t, &testenv.RedisOptions{TLS: true})
 	p := testenv.Proxy(t, s.TLSAddr())
-	b := open(t, "rediss://"+p.Addr()+"?skip_verify=true", nil)
+	b := open(t, "rediss://"+p.Addr()+"?skip_verify=true&pool_size=2", nil)
 	p.Stall()
+	handshakes := func() int {
+		buf := make([]byte, 4<<20)
+		return strings.Count(string(buf[:runtime.Stack(buf, true)]), "redisbackend.dial.func")
+	}
 	for range 50 {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		if _, err := b.Get(ctx, "k"); !errors.Is(err, context.DeadlineExceeded) {
@@ -61,11 +64,11 @@ func TestTLSAbandonedHandshakes(t *testing.T) {
 		}
 		cancel()
 	}
+	if n := handshakes(); n > 2 {
+		t.Errorf("%d handshakes, want 2 at most", n)
+	}
 	// net/tls by itself gives a handshake 5 s.
-	testenv.Poll(t, 2*time.Second, "the handshakes to end", func() bool {
-		buf := make([]byte, 4<<20)
-		return !strings.Contains(string(buf[:runtime.Stack(buf, true)]), "tls.(*Conn).HandshakeContext")
-	})
+	testenv.Poll(t, 3*time.Second, "the handshakes to end", func() bool { return handshakes() == 0 })
 }
 
 // Rule: the end of a call whose write over TLS was done does not hit the next one.
