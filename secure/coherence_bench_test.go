@@ -24,7 +24,7 @@ func BenchmarkCoherence(b *testing.B) {
 	for _, callers := range []int{1, 16} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			off, on := mixed(b, server, secure.Off), mixed(b, server, secure.On)
-			round := func(c *secure.Cache) float64 { return c95(b, c, callers, 20_000) }
+			round := func(c *secure.Cache) float64 { return c95(b, c, callers, 4_000) }
 			round(off)
 			round(on)
 			var ratios, offs, ons []float64
