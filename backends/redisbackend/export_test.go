@@ -29,11 +29,12 @@ func (spoken) SetWriteDeadline(time.Time) error { return nil }
 // callers who read. It returns the writes that have an outcome, and why the link
 // ended.
 func Hear(said []byte, writes int, callers bool, h backends.WatchHandler) (outcomes int, err error) {
-	t := &tracker{b: &Backend{}, ctx: context.Background(), watches: map[*tracked]struct{}{}, links: map[string]*link{}}
-	t.watches[&tracked{handler: h}] = struct{}{}
+	t := &tracker{b: &Backend{}, ctx: context.Background(), links: map[string]*link{}}
+	t.watches = []*tracked{{handler: h}}
 	l := &link{t: t, ctx: t.ctx}
 	t.links[""] = l
 	s := newSession(l, spoken{bytes.NewReader(said)})
+	s.lent = time.Now().Add(time.Hour) // no alarm
 	err = s.send(request{kind: requestHello}, []string{"hello", "3"})
 	if err == nil {
 		err = s.track([]string{""})
@@ -56,6 +57,9 @@ func Hear(said []byte, writes int, callers bool, h backends.WatchHandler) (outco
 		err = s.read()
 	}
 	s.end(err)
+	if s.lapse != nil {
+		s.lapse.close()
+	}
 	for _, w := range all {
 		if len(w.done) == 1 {
 			outcomes++
@@ -73,6 +77,17 @@ func CallerReads(b *Backend) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.reader == readerCaller
+}
+
+// SessionReads reports whether the link of b is not left to callers.
+func SessionReads(b *Backend) bool {
+	s := (*b.routes.Load())[""].lane.Load()
+	if s == nil {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reader == readerSession
 }
 
 // Frames follows the chunks of a server's bytes with the bounds of a connection

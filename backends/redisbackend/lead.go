@@ -11,6 +11,9 @@ const (
 	// lonely is how many writes in a row have to find nothing under way before
 	// their callers are left to read the answers themselves.
 	lonely = 64
+	// again is how many of them are enough after a lull, which is no sign of
+	// company.
+	again = 4
 	// lull is how long the socket is left to callers after the last of them. A
 	// report waits for the next caller, or for two lulls at most.
 	lull = time.Millisecond
@@ -67,30 +70,47 @@ func (s *session) read() error {
 	}
 }
 
-// lend leaves the socket to callers if they have come one by one.
+// lend leaves the socket to callers if they have come one by one. Without an alarm,
+// for want of a file descriptor, it does not.
 func (s *session) lend() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.alone < lonely || s.waiting.len()+len(s.queue) > 0 {
 		return false
 	}
-	s.reader, s.led = readerNobody, false
+	if s.lapse == nil {
+		var err error
+		if s.lapse, err = newAlarm(); err != nil {
+			s.alone = 0
+			return false
+		}
+	}
+	s.reader, s.lent = readerNobody, time.Time{}
+	s.lapse.set(lull)
 	return true
+}
+
+// prolong is called for each caller who reads, with the session locked. It puts
+// off the end of the lull, once in one at most. Nothing is woken as long as they come.
+func (s *session) prolong(now time.Time) {
+	if now.Sub(s.lent) > lull {
+		s.lent = now
+		s.lapse.set(2 * lull)
+	}
 }
 
 // pause waits until the session has to read again: because a caller has left
 // something to do, or none has come in a lull. At the end of the session it waits
 // for the caller who reads, so that he handles nothing of it later.
 func (s *session) pause() {
-	tick := time.NewTicker(lull)
-	defer tick.Stop()
+	defer s.lapse.set(0)
 	for ended, lapsed := s.ended, false; !s.resumes(lapsed); {
 		lapsed = false
 		select {
 		case <-s.handed:
 		case <-ended:
 			ended = nil
-		case <-tick.C:
+		case <-s.lapse.rang:
 			lapsed = true
 		}
 	}
@@ -105,11 +125,11 @@ func (s *session) pause() {
 func (s *session) resumes(lapsed bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.reader == readerNobody && (s.over || lapsed && !s.led) {
-		s.reader, s.alone = readerSession, 0
+	if s.reader == readerNobody && (s.over || lapsed) {
+		s.reader, s.alone = readerSession, lonely-again
 	}
-	if lapsed {
-		s.led = false
+	if lapsed && s.reader == readerCaller {
+		s.lapse.set(lull)
 	}
 	return s.reader == readerSession
 }
@@ -131,7 +151,8 @@ func (s *session) recall() {
 // somebody else.
 func (s *session) readFor(ctx context.Context, w *linkWrite, limit time.Duration) error {
 	s.patience = patience{ctx: ctx}
-	if now := time.Now(); ctx.Done() != nil || limit < endsAfter {
+	if ctx.Done() != nil || limit < endsAfter {
+		now := time.Now()
 		if limit < endsAfter {
 			s.patience.late = now.Add(limit)
 		}

@@ -104,6 +104,28 @@ func TestReportsBesideALoner(t *testing.T) {
 	}
 }
 
+// Rule: after a lull, which ends by itself, a few writes show that callers still come
+// one by one.
+func TestLonerComesBack(t *testing.T) {
+	s := testenv.Redis(t, nil)
+	b := owning(t, open(t, s.URL(), nil))
+	for range 5 {
+		stop, cancel := context.WithCancel(t.Context())
+		done := loner(t.Context(), stop, b)
+		leads(t, b)
+		cancel()
+		ended(t, done)
+		testenv.Poll(t, 20*time.Second, "the session to read", func() bool { return redisbackend.SessionReads(b.Backend) })
+		for range 8 {
+			put(t, b, "loner", "v")
+			if !redisbackend.SessionReads(b.Backend) {
+				return
+			}
+		}
+	}
+	t.Error("the link is not left to a caller who has come back")
+}
+
 // Rule: a caller who reads gives up with his context, and his write never lands
 // over a newer one.
 func TestLonerGivesUp(t *testing.T) {

@@ -128,5 +128,8 @@ func (l *link) session() error {
 	l.lane.CompareAndSwap(s, nil)
 	s.end(err)
 	writer.Wait()
+	if s.lapse != nil {
+		s.lapse.close()
+	}
 	return s.cause
 }

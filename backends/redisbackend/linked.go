@@ -100,7 +100,7 @@ func (b *Backend) lane(ctx context.Context, key string) *session {
 func (t *tracker) wrote(key string, by backends.WatchHandler) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for w := range t.watches {
+	for _, w := range t.watches {
 		if w.up && w.handler != by && strings.HasPrefix(key, w.prefix) {
 			w.handler.Changed([]string{key})
 		}

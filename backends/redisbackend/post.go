@@ -127,13 +127,15 @@ func (s *session) post(w *linkWrite) bool {
 		s.wake()
 		return true
 	}
-	if err := s.sendQueue(); err != nil {
+	sent, err := s.sendQueue()
+	if err != nil {
 		s.mu.Unlock()
 		s.end(err)
 		return true
 	}
 	if s.reader == readerNobody {
-		s.reader, s.led, w.leads = readerCaller, true, true
+		s.reader, w.leads = readerCaller, true
+		s.prolong(sent)
 	}
 	more := len(s.queue) > 0
 	s.mu.Unlock()
@@ -155,7 +157,7 @@ func (s *session) flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.queue) > 0 && !s.busy {
-		if err := s.sendQueue(); err != nil {
+		if _, err := s.sendQueue(); err != nil {
 			return err
 		}
 	}
@@ -164,9 +166,10 @@ func (s *session) flush() error {
 }
 
 // sendQueue sends what is queued, with the session locked, which it is not
-// meanwhile, and nobody busy. From then on nothing of a caller's is needed.
-func (s *session) sendQueue() error {
-	now := time.Now()
+// meanwhile, and nobody busy, and returns when it began to. From then on nothing of a
+// caller's is needed.
+func (s *session) sendQueue() (now time.Time, err error) {
+	now = time.Now()
 	b := s.buf[:0]
 	for i, r := range s.queue {
 		if r.write != nil {
@@ -181,13 +184,13 @@ func (s *session) sendQueue() error {
 	s.queue = s.queue[:0]
 	s.busy = true
 	s.mu.Unlock()
-	_, err := s.conn.Write(b)
+	_, err = s.conn.Write(b)
 	s.mu.Lock()
 	s.busy = false
 	if s.buf = b; cap(b) > 4*directBuffered {
 		s.buf = nil
 	}
-	return err
+	return now, err
 }
 
 // withdraw takes back w if it has not been sent.

@@ -54,7 +54,10 @@ func (s *session) outcome(w *linkWrite, kind byte, line []byte) error {
 		}
 		return nil
 	case '+', ':':
-		n, _ := strconv.ParseInt(string(line), 10, 64)
+		var n int64
+		if kind == ':' {
+			n, _ = strconv.ParseInt(string(line), 10, 64)
+		}
 		key, by := w.key, w.by
 		w.finish(n, nil)
 		s.link.t.wrote(key, by)

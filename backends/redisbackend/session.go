@@ -41,7 +41,8 @@ type session struct {
 	direct    int       // how much may be under way for a caller to send itself
 	reader    reader
 	alone     int           // writes in a row that found nothing under way
-	led       bool          // a caller has begun to read in this lull
+	lent      time.Time     // when lapse was last put off
+	lapse     *alarm        // the end of a lull; nil before the first
 	handed    chan struct{} // it is the session that reads again
 }
 

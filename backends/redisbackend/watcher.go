@@ -27,7 +27,7 @@ type tracker struct {
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex // held while handlers run
-	watches map[*tracked]struct{}
+	watches []*tracked
 	links   map[string]*link // by address
 }
 
@@ -103,7 +103,7 @@ func (b *Backend) endTracking() {
 }
 
 func newTracker(b *Backend) *tracker {
-	t := &tracker{b: b, watches: map[*tracked]struct{}{}, links: map[string]*link{}}
+	t := &tracker{b: b, links: map[string]*link{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	if c, ok := b.client.(*redis.Client); ok {
 		t.adopt(map[string]*redis.Client{"": c})
@@ -123,13 +123,13 @@ func (t *tracker) end() {
 	t.b.routes.Store(nil)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	clear(t.watches)
+	t.watches = nil
 }
 
 func (t *tracker) add(w *tracked) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.watches[w] = struct{}{}
+	t.watches = append(t.watches, w)
 	for _, l := range t.links {
 		l.wake()
 	}
@@ -141,7 +141,7 @@ func (t *tracker) add(w *tracked) {
 func (t *tracker) remove(w *tracked) (left int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.watches, w)
+	t.watches = slices.DeleteFunc(t.watches, func(v *tracked) bool { return v == w })
 	return len(t.watches)
 }
 
@@ -241,7 +241,7 @@ func (t *tracker) adopt(nodes map[string]*redis.Client) {
 // settle tells the watches that have come up or gone down. It and what follows
 // are called with the tracker locked.
 func (t *tracker) settle() {
-	for w := range t.watches {
+	for _, w := range t.watches {
 		up := len(t.links) > 0 && t.ctx.Err() == nil
 		for _, l := range t.links {
 			up = up && l.covers(w.prefix)
@@ -262,7 +262,7 @@ func (t *tracker) wanted() (prefixes []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var all []string
-	for w := range t.watches {
+	for _, w := range t.watches {
 		all = append(all, w.prefix)
 	}
 	slices.Sort(all)
@@ -278,7 +278,7 @@ func (t *tracker) wanted() (prefixes []string) {
 func (t *tracker) changed(l *link, keys []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for w := range t.watches {
+	for _, w := range t.watches {
 		if !w.up || l.gone() {
 			continue
 		}
@@ -301,7 +301,7 @@ func under(prefix string, keys []string) []string {
 func (t *tracker) flushed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for w := range t.watches {
+	for _, w := range t.watches {
 		if w.up {
 			w.handler.Flush()
 		}
