@@ -120,21 +120,21 @@ func (b *Backend) Get(ctx context.Context, key string) ([]byte, error) {
 
 // GetEntry returns the value stored under key with its remaining TTL.
 func (b *Backend) GetEntry(ctx context.Context, key string) (backends.Entry, error) {
-	return call(ctx, b, "get", key, func(_ *attempt, name string) (backends.Entry, error) { return b.read(name) })
+	return call(ctx, b, "get", key, b.read)
 }
 
 // Set stores value under key. Deadlines are in whole seconds, rounded up.
 func (b *Backend) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	expiry, err := expiryOf(time.Now(), ttl)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w, err := b.writeOf(&backends.Item{Key: key, Value: value, TTL: ttl})
 	if err != nil {
 		return err
 	}
-	if err := b.fits("set", value); err != nil {
-		return err
-	}
-	_, err = call(ctx, b, "set", key, func(a *attempt, name string) (struct{}, error) {
-		return struct{}{}, b.write(ctx, a, name, expiry, value)
-	}, &value)
+	_, err = perform(ctx, b, "set", w.name, func(a *attempt, _ string) (struct{}, error) {
+		return struct{}{}, b.write(ctx, a, &w)
+	}, &w.value)
 	return err
 }
 
@@ -154,7 +154,7 @@ func (b *Backend) Delete(ctx context.Context, key string) (bool, error) {
 			return false, err
 		}
 		defer b.unlock(name)
-		f, h, err := b.peek(name)
+		f, h, err := b.peek(a, name)
 		if err != nil {
 			return false, missIsFalse(err)
 		}
@@ -174,8 +174,8 @@ func (b *Backend) Delete(ctx context.Context, key string) (bool, error) {
 
 // Exists reports whether a live entry is stored under key.
 func (b *Backend) Exists(ctx context.Context, key string) (bool, error) {
-	return call(ctx, b, "exists", key, func(_ *attempt, name string) (bool, error) {
-		_, err := b.probe(name)
+	return call(ctx, b, "exists", key, func(a *attempt, name string) (bool, error) {
+		_, err := b.probe(a, name)
 		return err == nil, missIsFalse(err)
 	})
 }

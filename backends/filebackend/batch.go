@@ -20,15 +20,74 @@ func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResu
 // atomic.
 func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
 	out := make([]error, len(items))
-	set := func(i int) { out[i] = b.Set(ctx, items[i].Key, items[i].Value, items[i].TTL) }
-	if repeats(items) {
-		for i := range items {
-			set(i)
-		}
+	n, set := len(items), func(i int) { out[i] = b.Set(ctx, items[i].Key, items[i].Value, items[i].TTL) }
+	if _, waits := b.waits(ctx); !waits {
+		ends := groups(items)
+		n, set = len(ends)-1, func(i int) { b.setGroup(ctx, items[ends[i]:ends[i+1]], out[ends[i]:ends[i+1]]) }
+	}
+	if !repeats(items) {
+		each(n, set)
 		return out
 	}
-	each(len(items), set)
+	for i := range n {
+		set(i)
+	}
 	return out
+}
+
+// The bounds of a group of items that are handed over together: by then the
+// hand-over costs little by the writes, and the copies take little memory.
+const (
+	groupItems = 32
+	groupBytes = 256 << 10
+)
+
+// groups returns where groups end, after a 0.
+func groups(items []backends.Item) []int {
+	ends, n, bytes := []int{0}, 0, 0
+	for i, it := range items {
+		if n > 0 && (n == groupItems || bytes+len(it.Value) > groupBytes) {
+			ends, n, bytes = append(ends, i), 0, 0
+		}
+		n, bytes = n+1, bytes+len(it.Value)
+	}
+	return append(ends, len(items))
+}
+
+// setGroup writes items one after the other in one hand-over. If ctx ends before
+// the last is written, all have its error.
+func (b *Backend) setGroup(ctx context.Context, items []backends.Item, out []error) {
+	writes, inputs := make([]write, 0, len(items)), make([]*[]byte, 0, len(items))
+	for i := range items {
+		w, err := b.writeOf(&items[i])
+		if w.item, out[i] = i, err; err == nil {
+			writes = append(writes, w)
+			inputs = append(inputs, &writes[len(writes)-1].value)
+		}
+	}
+	errs, err := b.writeAll(ctx, writes, inputs)
+	for i, w := range writes {
+		if out[w.item] = err; err == nil {
+			out[w.item] = errs[i]
+		}
+	}
+}
+
+func (b *Backend) writeAll(ctx context.Context, writes []write, values []*[]byte) ([]error, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := b.acquire(); err != nil {
+		return nil, err
+	}
+	defer b.release()
+	return handOver(ctx, b, "", func(a *attempt, _ string) ([]error, error) {
+		errs := make([]error, len(writes))
+		for i := 0; i < len(writes) && a.proceed(); i++ {
+			errs[i] = wrap("set", b.write(ctx, a, &writes[i]))
+		}
+		return errs, nil
+	}, values)
 }
 
 // repeats reports whether a key is there twice: then order matters.
@@ -62,12 +121,14 @@ func each(n int, f func(i int)) {
 	}
 	var wg sync.WaitGroup
 	var next atomic.Int64
-	for range workers {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				f(i)
-			}
-		})
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			f(i)
+		}
 	}
+	for range workers - 1 {
+		wg.Go(work)
+	}
+	work()
 	wg.Wait()
 }

@@ -103,11 +103,27 @@ func BenchmarkSet(b *testing.B) {
 }
 
 // BenchmarkBeside compares with the same work of the standard library, under a
-// context that can end.
+// context with a deadline: on a disk ours hands each call over to another
+// goroutine, on tmpfs (TMPDIR=/dev/shm) it does not.
 func BenchmarkBeside(b *testing.B) {
-	ctx := endless(b)
+	ctx, cancel := context.WithTimeout(context.Background(), 24*time.Hour)
+	defer cancel()
+	table(ctx, b, openNew)
+}
+
+// BenchmarkNoDeadline is BenchmarkBeside under a context that cannot end.
+func BenchmarkNoDeadline(b *testing.B) { table(context.Background(), b, openNew) }
+
+// BenchmarkHandedOver is BenchmarkBeside with all calls handed over.
+func BenchmarkHandedOver(b *testing.B) {
+	table(endless(b), b, func(tb testing.TB, opts *filebackend.Options) *filebackend.Backend {
+		return openOn(tb, nil, privateDir(tb), opts)
+	})
+}
+
+func table(ctx context.Context, b *testing.B, open func(testing.TB, *filebackend.Options) *filebackend.Backend) {
 	beside.Table(b, func(size int) []beside.Case {
-		dir, ours := b.TempDir(), openNew(b, nil)
+		dir, ours := b.TempDir(), open(b, nil)
 		value := make([]byte, size)
 		keys, names, items := make([]string, beside.Keys), make([]string, beside.Keys), make([]backends.Item, beside.Keys)
 		for i := range keys {

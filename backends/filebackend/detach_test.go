@@ -21,7 +21,7 @@ func serving() int {
 // Close leaves none.
 func TestWaitingGoroutines(t *testing.T) {
 	before := serving()
-	b := openNew(t, nil)
+	b := openOn(t, nil, privateDir(t), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var wg sync.WaitGroup

@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 )
 
 const stripeCount = 1
 
 // dir is never opened: what keeps a directory safe (owner, mode, files opened
 // relative to it without following links) is missing or different here.
-type dir struct{ path string }
+type dir struct {
+	path   string
+	memory atomic.Bool
+}
 
 func openDir(string, func() error) (*dir, error) {
 	return nil, fmt.Errorf("the file backend does not run on %s: %w", runtime.GOOS, errors.ErrUnsupported)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +23,7 @@ type dir struct {
 
 	fd, lock int // the directory, its lock file
 	mu       sync.Mutex
+	memory   atomic.Bool // no device is behind the file system
 }
 
 func openDir(path string, gate func() error) (*dir, error) {
@@ -37,6 +39,7 @@ func openDir(path string, gate func() error) (*dir, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.memory.Store(gate == nil && inMemory(d.fd))
 	if err := d.tryLocking(); err != nil {
 		d.close()
 		return nil, err
@@ -108,6 +111,7 @@ func (d *dir) reopen() error {
 		}
 		return err
 	}
+	d.memory.Store(d.gate == nil && inMemory(fd))
 	err = errors.Join(replaceFD(fd, d.fd), replaceFD(lock, d.lock))
 	_, _ = unix.Close(fd), unix.Close(lock)
 	return err

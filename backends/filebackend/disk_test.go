@@ -22,10 +22,16 @@ type disk struct {
 func (d *disk) onCall(n int, f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.hooks = map[int]func(){n: f}
+	if d.hooks == nil {
+		d.hooks = make(map[int]func())
+	}
+	d.hooks[n] = f
 }
 
 func (d *disk) gate() error {
+	if d == nil {
+		return nil
+	}
 	d.mu.Lock()
 	d.calls++
 	stalled, err, hook := d.stalled, d.err, d.hooks[d.calls]
@@ -51,6 +57,9 @@ func (d *disk) stall() {
 }
 
 func (d *disk) resume() {
+	if d == nil {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stalled != nil {
@@ -72,6 +81,7 @@ func (d *disk) seen() (calls, waiting int) {
 	return d.calls, d.waiting
 }
 
+// openOn opens a directory on d, which is nil for one that only might stall.
 func openOn(tb testing.TB, d *disk, dir string, opts *filebackend.Options) *filebackend.Backend {
 	tb.Helper()
 	b, err := filebackend.OpenGated(dir, opts, d.gate)

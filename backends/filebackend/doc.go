@@ -60,9 +60,16 @@
 // # Contexts
 //
 // System calls on files cannot be interrupted. With a context that can end, a
-// call runs in a goroutine of its own and leaves it behind when the context ends;
-// a write that was left behind takes no effect, unless the kernel was at the
+// call runs in another goroutine and leaves it behind when the context ends; a
+// write that was left behind takes no effect, unless the kernel was at the
 // rename already, and then it still comes before every later write of this
 // package. At most 128 such goroutines exist; further calls wait for one, within
-// their contexts. A context that cannot end costs nothing and bounds nothing.
+// their contexts. A SetMany is handed over in groups of up to 32 items, or 256
+// KiB: the items of a group that the context cut short all have its error. A
+// context that cannot end costs nothing and bounds nothing.
+//
+// On tmpfs and ramfs there is no device to wait for: there, on Linux, calls that
+// move at most 1 MiB run in their caller's goroutine, whatever the context. They
+// wait for locks within it and are then a matter of a millisecond, as long as the
+// process itself is not stopped or swapped out.
 package filebackend

@@ -19,6 +19,9 @@ var (
 	errReadBack = errors.New("a file that was just written reads back differently")
 	// errAbandoned ends a call whose caller has gone; nobody sees it.
 	errAbandoned = errors.New("the call was abandoned")
+	// errHandOver ends a call in place that may take longer than its context;
+	// it is made again in another goroutine. Nobody sees it.
+	errHandOver = errors.New("the call does not run in its caller's goroutine")
 )
 
 // wrap gives an error its kind. Of an operating system's error only the number

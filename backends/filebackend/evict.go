@@ -83,7 +83,7 @@ func (b *Backend) evictOne(e *entry) bool {
 		return false
 	}
 	defer b.unlock(e.name)
-	f, h, err := b.peek(e.name)
+	f, h, err := b.peek(nil, e.name)
 	if err != nil {
 		return false
 	}

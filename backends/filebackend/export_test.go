@@ -15,6 +15,15 @@ func OpenGated(path string, opts *Options, gate func() error) (*Backend, error) 
 	return open(path, opts, gate)
 }
 
+// InMemory reports whether calls under a context that can end run in place.
+func (b *Backend) InMemory() bool { return b.dir.memory.Load() }
+
+// PretendMemory has them run there.
+func (b *Backend) PretendMemory() { b.dir.memory.Store(true) }
+
+// InPlaceBytes is the size of a value up to which they do.
+const InPlaceBytes = inPlaceBytes
+
 // Enforce makes one pass of the bound and waits for it.
 func (b *Backend) Enforce() {
 	b.usage.mu.Lock()

@@ -12,8 +12,8 @@ import (
 // read returns the entry in a live file. All that reads as a miss is
 // ErrNotFound; what the family removes on sight, expired and corrupt files, is
 // removed.
-func (b *Backend) read(name string) (backends.Entry, error) {
-	f, err := b.dir.open(name, false)
+func (b *Backend) read(a *attempt, name string) (backends.Entry, error) {
+	f, err := b.open(a, name)
 	if err != nil {
 		return backends.Entry{}, missing(err)
 	}
@@ -27,6 +27,17 @@ func (b *Backend) read(name string) (backends.Entry, error) {
 	}
 	b.markUsed(name, &f)
 	return backends.Entry{Value: raw[headerSize:len(raw):len(raw)], TTL: h.ttl}, nil
+}
+
+// open opens the file of an entry to read or to remove it, which takes time by
+// its size.
+func (b *Backend) open(a *attempt, name string) (file, error) {
+	f, err := b.dir.open(name, false)
+	if err == nil && a.tooLong(f.size) {
+		f.close()
+		err = errHandOver
+	}
+	return f, err
 }
 
 // load reads a file whole, in one read so that its header is of one piece
@@ -65,8 +76,8 @@ func (b *Backend) judge(name string, f *file, h header) error {
 }
 
 // probe reads the header of a live file; for the rest it is like read.
-func (b *Backend) probe(name string) (header, error) {
-	f, h, err := b.peek(name)
+func (b *Backend) probe(a *attempt, name string) (header, error) {
+	f, h, err := b.peek(a, name)
 	if err != nil {
 		return header{}, err
 	}
@@ -75,8 +86,8 @@ func (b *Backend) probe(name string) (header, error) {
 }
 
 // peek opens a file and parses its header, whatever it says.
-func (b *Backend) peek(name string) (file, header, error) {
-	f, err := b.dir.open(name, false)
+func (b *Backend) peek(a *attempt, name string) (file, header, error) {
+	f, err := b.open(a, name)
 	if err != nil {
 		return file{}, header{}, missing(err)
 	}
@@ -110,19 +121,41 @@ func (b *Backend) remove(name string, size int64) error {
 	return err
 }
 
+// write is one Set that has been checked.
+type write struct {
+	item   int // of which item of a batch
+	name   string
+	expiry uint64
+	value  []byte
+}
+
+func (b *Backend) writeOf(it *backends.Item) (write, error) {
+	expiry, err := expiryOf(time.Now(), it.TTL)
+	if err == nil {
+		err = b.fits("set", it.Value)
+	}
+	if err == nil {
+		err = backends.CheckKey(it.Key)
+	}
+	if err != nil {
+		return write{}, err
+	}
+	return write{name: fileName(it.Key), expiry: expiry, value: it.Value}, nil
+}
+
 // write puts a file into place, unless the call is abandoned before that.
-func (b *Backend) write(ctx context.Context, a *attempt, name string, expiry uint64, value []byte) error {
+func (b *Backend) write(ctx context.Context, a *attempt, w *write) error {
 	if err := b.awaitRoom(ctx); err != nil {
 		return err
 	}
-	temp := b.tempName(name)
-	if err := b.create(temp, newHeader(expiry), value, b.opts.Sync); err != nil {
+	temp := b.tempName(w.name)
+	if err := b.create(a, temp, newHeader(w.expiry), w.value, b.opts.Sync); err != nil {
 		return err
 	}
-	err := b.lock(ctx, name)
+	err := b.lock(ctx, w.name)
 	if err == nil {
-		err = b.replace(a, temp, name, headerSize+int64(len(value)))
-		b.unlock(name)
+		err = b.replace(a, temp, w.name, headerSize+int64(len(w.value)))
+		b.unlock(w.name)
 	}
 	if err != nil {
 		_ = b.dir.remove(temp)
@@ -136,10 +169,14 @@ func (b *Backend) write(ctx context.Context, a *attempt, name string, expiry uin
 }
 
 // create writes a temporary file. If the directory was removed, it is opened
-// again, once, with all the checks of Open.
-func (b *Backend) create(temp string, head, value []byte, sync bool) error {
+// again, once, with all the checks of Open; the file systems on the way may be
+// others than its own.
+func (b *Backend) create(a *attempt, temp string, head, value []byte, sync bool) error {
 	err := b.dir.create(temp, head, value, sync)
 	if errors.Is(err, syscall.ENOENT) {
+		if a.inPlace() {
+			return errHandOver
+		}
 		if err = b.dir.reopen(); err == nil {
 			err = b.dir.create(temp, head, value, sync)
 		}
@@ -152,6 +189,8 @@ func (b *Backend) create(temp string, head, value []byte, sync bool) error {
 func (b *Backend) replace(a *attempt, temp, name string, size int64) error {
 	bytes, entries := blocks(size), int64(1)
 	switch old, err := b.dir.stat(name); {
+	case err == nil && a.tooLong(old.size):
+		return errHandOver
 	case err == nil:
 		bytes, entries = bytes-blocks(old.size), 0
 	case !errors.Is(err, syscall.ENOENT):

@@ -6,3 +6,4 @@ import "errors"
 
 func fillDisk(string) error     { return errors.ErrUnsupported }
 func growTooLarge(string) error { return errors.ErrUnsupported }
+func changeDisks(string) error  { return errors.ErrUnsupported }

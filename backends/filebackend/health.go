@@ -19,8 +19,8 @@ func (b *Backend) Health(ctx context.Context) backends.Health {
 	start := time.Now()
 	h := backends.Health{BackendType: backendType, Details: map[string]string{"dir": b.dir.path}}
 	if h.Err = ctx.Err(); h.Err == nil {
-		_, h.Err = perform(ctx, b, "health", healthName, func(_ *attempt, name string) (struct{}, error) {
-			return struct{}{}, b.roundTrip(b.tempName(name))
+		_, h.Err = perform(ctx, b, "health", healthName, func(a *attempt, name string) (struct{}, error) {
+			return struct{}{}, b.roundTrip(a, b.tempName(name))
 		})
 	}
 	h.Latency, h.OK = max(time.Since(start), 1), h.Err == nil
@@ -34,8 +34,8 @@ func (b *Backend) Health(ctx context.Context) backends.Health {
 	return h
 }
 
-func (b *Backend) roundTrip(temp string) error {
-	if err := b.create(temp, newHeader(1), nil, false); err != nil {
+func (b *Backend) roundTrip(a *attempt, temp string) error {
+	if err := b.create(a, temp, newHeader(1), nil, false); err != nil {
 		return err
 	}
 	_, h, err := b.readBack(temp)

@@ -40,7 +40,7 @@ func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (st
 		rand.Read(content[8:])
 		binary.BigEndian.PutUint64(content, uint64(time.Now().Add(min(lease, maxLease)).UnixNano()))
 		temp := b.tempName(name)
-		if err := b.create(temp, nil, content, false); err != nil {
+		if err := b.create(a, temp, nil, content, false); err != nil {
 			return "", err
 		}
 		if err := b.publishLock(a, temp, name); err != nil {

@@ -18,6 +18,7 @@ var children = map[string]func(dir string) error{
 	"read for a while": readForAWhile,
 	"fill the disk":    fillDisk,
 	"grow too large":   growTooLarge,
+	"change disks":     changeDisks,
 }
 
 const childEnv = "FILEBACKEND_TEST_CHILD"

@@ -88,7 +88,7 @@ func (b *Backend) sweepOne(name string, i info) bool {
 	if !isEntryName(name) {
 		return false
 	}
-	f, h, err := b.peek(name)
+	f, h, err := b.peek(nil, name)
 	if err != nil {
 		return false
 	}

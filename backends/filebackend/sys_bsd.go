@@ -18,6 +18,9 @@ func (d *dir) tryLock(int) (bool, error) {
 
 func (d *dir) unlock(int) { _ = unix.Flock(d.lock, unix.LOCK_UN) }
 
+// inMemory: not asked for here.
+func inMemory(int) bool { return false }
+
 // noAccessTime: these systems have no such flag.
 const noAccessTime = 0
 

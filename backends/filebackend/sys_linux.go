@@ -24,6 +24,16 @@ func (d *dir) unlock(i int) {
 	_ = unix.FcntlFlock(uintptr(d.lock), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK, Start: int64(i), Len: 1})
 }
 
+// inMemory reports whether a file system of pages alone, tmpfs or ramfs, has the
+// directory: its system calls wait for no device (statfs(2) has the numbers).
+func inMemory(fd int) bool {
+	var st unix.Statfs_t
+	if unix.Fstatfs(fd, &st) != nil {
+		return false
+	}
+	return uint32(st.Type) == unix.TMPFS_MAGIC || uint32(st.Type) == unix.RAMFS_MAGIC
+}
+
 // noAccessTime keeps the kernel from recording reads, which it does or does not
 // depending on how the file system is mounted: setAccessTime does it instead.
 const noAccessTime = unix.O_NOATIME

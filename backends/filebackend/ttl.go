@@ -9,8 +9,8 @@ import (
 
 // TTL returns the time left of the entry of key.
 func (b *Backend) TTL(ctx context.Context, key string) (time.Duration, error) {
-	return call(ctx, b, "ttl", key, func(_ *attempt, name string) (time.Duration, error) {
-		h, err := b.probe(name)
+	return call(ctx, b, "ttl", key, func(a *attempt, name string) (time.Duration, error) {
+		h, err := b.probe(a, name)
 		return h.ttl, err
 	})
 }
@@ -83,7 +83,7 @@ func (b *Backend) swap(ctx context.Context, a *attempt, name string, old, new []
 		return false, err
 	}
 	defer b.unlock(name)
-	f, err := b.dir.open(name, false)
+	f, err := b.open(a, name)
 	if err != nil {
 		return false, missing(err)
 	}
@@ -93,7 +93,7 @@ func (b *Backend) swap(ctx context.Context, a *attempt, name string, old, new []
 		return false, err
 	}
 	temp := b.tempName(name)
-	if err := b.create(temp, newHeader(expiry(h.expiry)), new, b.opts.Sync); err != nil {
+	if err := b.create(a, temp, newHeader(expiry(h.expiry)), new, b.opts.Sync); err != nil {
 		return false, err
 	}
 	if err := b.replace(a, temp, name, headerSize+int64(len(new))); err != nil {
