@@ -9,6 +9,7 @@ import (
 // that it does not have.
 type Caps struct {
 	Batcher      Batcher
+	BatchReader  BatchReader
 	EntryReader  EntryReader
 	TTLer        TTLer
 	Locker       Locker
@@ -37,6 +38,7 @@ func CapabilitiesOf(b Backend) Caps {
 	}
 	var c Caps
 	c.Batcher, _ = b.(Batcher)
+	c.BatchReader, _ = b.(BatchReader)
 	c.EntryReader, _ = b.(EntryReader)
 	c.TTLer, _ = b.(TTLer)
 	c.Locker, _ = b.(Locker)
@@ -64,6 +66,17 @@ type Batcher interface {
 	SetMany(ctx context.Context, items []Item) []error
 	// DeleteMany removes all keys.
 	DeleteMany(ctx context.Context, keys []string) []DeleteResult
+}
+
+// BatchReader reads many entries into memory that the caller uses again: a batch
+// that is decrypted at once need not leave its ciphertext to the collector.
+type BatchReader interface {
+	// ReadMany is Batcher.GetMany, but a value may lie in a slice that room
+	// returned, and is the caller's as long as that slice is. room returns size
+	// bytes of any content. It must be quick, and is called for sizes that the
+	// backend has bounded, by the goroutine of the call alone. Once ReadMany has
+	// returned, the backend touches none of it, not even if the call was abandoned.
+	ReadMany(ctx context.Context, keys []string, room func(size int) []byte) []GetResult
 }
 
 // Item is one entry of Batcher.SetMany, with the same rules as Backend.Set.

@@ -11,7 +11,7 @@
 // # Writing one
 //
 // Implement [Backend] and, where the storage can do more, one or several of the
-// small capability interfaces ([Batcher], [EntryReader], [TTLer], [Locker],
+// small capability interfaces ([Batcher], [BatchReader], [EntryReader], [TTLer], [Locker],
 // [Scanner], [Swapper], [BatchSwapper], [Rewriter], [Replacer], [KeyRuler], [Metered],
 // [Watcher]). Then let package backendtest judge it: the suite is what the
 // backends of this module have to pass, and it prints the rule behind each case. A wrapper around another backend implements

@@ -30,6 +30,18 @@ func (b *batch) fail(key string, err error) {
 	b.failed[key] = err
 }
 
+// namesAt returns the storage keys at those places, which ascend.
+func (b *batch) namesAt(places []int) []string {
+	if len(places) == len(b.names) {
+		return b.names
+	}
+	names := make([]string, len(places))
+	for j, i := range places {
+		names[j] = b.names[i]
+	}
+	return names
+}
+
 // batchOf names the keys; those that cannot be stored are failed at once.
 func (c *Cache) batchOf(ctx context.Context, op string, n int, keys iter.Seq[string]) *batch {
 	b := &batch{op: op, keys: make([]string, 0, n), names: make([]string, 0, n)}
@@ -74,15 +86,16 @@ func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T, wi
 	if c.store == nil || len(ask) == 0 {
 		return ask
 	}
-	names, tickets := make([]string, len(ask)), make([]l1.Ticket, len(ask))
-	for j, i := range ask {
-		names[j] = b.names[i]
-		if c.l1 != nil {
-			tickets[j] = c.l1.Watch(names[j])
-		}
+	names := b.namesAt(ask)
+	tickets := c.watchAll(names)
+	var room func(size int) []byte
+	if c.l1 == nil { // or else it keeps the entries
+		a := newArena()
+		defer a.release()
+		room = a.room
 	}
-	values := make([]T, len(ask)) // one allocation for all
-	for j, r := range c.store.GetMany(ctx, names, withAge) {
+	var value, none T // value is allocated once
+	for j, r := range c.store.GetMany(ctx, names, withAge, room) {
 		key := b.keys[ask[j]]
 		switch {
 		case r.Err != nil:
@@ -91,11 +104,12 @@ func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T, wi
 			c.counts.misses.Add(1)
 			missing = append(missing, ask[j])
 		default:
-			if err := c.take(r.Fetched, tickets[j], &values[j]); err != nil {
+			value = none
+			if err := c.take(r.Fetched, tickets[j], &value); err != nil {
 				b.fail(key, c.fail(ctx, "get many", names[j], err))
 				continue
 			}
-			out[key] = values[j]
+			out[key] = value
 			if r.Fetched.Stale {
 				b.stale = append(b.stale, ask[j])
 			}
@@ -125,6 +139,18 @@ func askFor[T any](ctx context.Context, c *core, b *batch, out map[string]T) []i
 		}
 	}
 	return ask
+}
+
+// watchAll returns the tickets for copies of what is about to be read.
+func (c *core) watchAll(names []string) []l1.Ticket {
+	tickets := make([]l1.Ticket, len(names))
+	if c.l1 == nil {
+		return tickets
+	}
+	for j, name := range names {
+		tickets[j] = c.l1.Watch(name)
+	}
+	return tickets
 }
 
 // take opens one entry that was read and copies it to the in-process layer.
@@ -158,8 +184,7 @@ func setMany[T any](ctx context.Context, c *core, b *batch, values map[string]T)
 		return
 	}
 	now := time.Now()
-	var entries []envelope.Sealed
-	var keys []string
+	entries, keys := make([]envelope.Sealed, 0, len(b.names)), make([]string, 0, len(b.names))
 	for i, name := range b.names {
 		sealed, err := c.seal(now, name, values[b.keys[i]])
 		if err == nil {
@@ -245,10 +270,7 @@ func (c *core) deleteMany(ctx context.Context, b *batch) (existed int) {
 	if len(ask) == 0 {
 		return existed
 	}
-	names := make([]string, len(ask))
-	for j, i := range ask {
-		names[j] = b.names[i]
-	}
+	names := b.namesAt(ask)
 	c.counts.deletes.Add(uint64(len(names)))
 	for j, r := range c.store.DeleteMany(ctx, names) {
 		switch {

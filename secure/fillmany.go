@@ -129,7 +129,7 @@ func (m *fillingMany) read(ctx context.Context) {
 		}
 	}
 	done := make(map[*filling]bool)
-	for i, r := range m.core.store.GetMany(ctx, namesOf(ask), true) {
+	for i, r := range m.core.store.GetMany(ctx, namesOf(ask), true, nil) {
 		f := ask[i]
 		out, found, err := f.received(r, tickets[i])
 		f.unread = err != nil

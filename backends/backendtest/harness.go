@@ -16,8 +16,8 @@ type Harness struct {
 	Open func(tb testing.TB) Subject
 
 	// Want names the capabilities that the backend must have: "Batcher",
-	// "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Rewriter",
-	// "Replacer", "KeyRuler", "Watcher".
+	// "BatchReader", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper",
+	// "Rewriter", "Replacer", "KeyRuler", "Watcher".
 	Want []string
 
 	// Without excuses what a Subject does not offer, by the name of its field
@@ -147,13 +147,13 @@ func (h Harness) can(name string) bool { return h.Without[name] == "" }
 
 // Capabilities returns the names that Harness.Want knows.
 func Capabilities() []string {
-	return []string{"Batcher", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Rewriter", "Replacer", "KeyRuler", "Watcher"}
+	return []string{"Batcher", "BatchReader", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Rewriter", "Replacer", "KeyRuler", "Watcher"}
 }
 
 func capabilityNames(b backends.Backend) []string {
 	c := backends.CapabilitiesOf(b)
 	there := []bool{
-		c.Batcher != nil, c.EntryReader != nil, c.TTLer != nil, c.Locker != nil,
+		c.Batcher != nil, c.BatchReader != nil, c.EntryReader != nil, c.TTLer != nil, c.Locker != nil,
 		c.Scanner != nil, c.Swapper != nil, c.BatchSwapper != nil, c.Rewriter != nil, c.Replacer != nil, c.KeyRuler != nil,
 		c.Watcher != nil,
 	}

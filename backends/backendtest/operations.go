@@ -44,6 +44,17 @@ func operations(b backends.Backend) []operation {
 				return all(c.DeleteMany(ctx, []string{key, key}), func(r backends.DeleteResult) error { return r.Err })
 			}})
 	}
+	if c := caps.BatchReader; c != nil {
+		ops = append(ops, operation{"ReadMany", true, func(ctx context.Context, key string) error {
+			given := make([]byte, 0, 2048)
+			results := c.ReadMany(ctx, []string{key, key}, func(size int) []byte {
+				given = append(given, make([]byte, size)...)
+				return given[len(given)-size:]
+			})
+			clear(given) // the caller may do so at once
+			return all(results, func(r backends.GetResult) error { return r.Err })
+		}})
+	}
 	if c := caps.EntryReader; c != nil {
 		ops = append(ops, operation{"GetEntry", true, func(ctx context.Context, key string) error { _, err := c.GetEntry(ctx, key); return err }})
 	}

@@ -52,6 +52,7 @@ var (
 	_ backends.Swapper      = (*Backend)(nil)
 	_ backends.BatchSwapper = (*Backend)(nil)
 	_ backends.Rewriter     = (*Backend)(nil)
+	_ backends.BatchReader  = (*Backend)(nil)
 	_ backends.Replacer     = (*Backend)(nil)
 	_ backends.KeyRuler     = (*Backend)(nil)
 	_ backends.Watcher      = (*Backend)(nil)

@@ -24,6 +24,19 @@ func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResu
 	return out
 }
 
+// ReadMany implements [backends.BatchReader].
+func (b *Backend) ReadMany(ctx context.Context, keys []string, room func(size int) []byte) []backends.GetResult {
+	out := b.GetMany(ctx, keys)
+	for i := range out {
+		if e := &out[i].Entry; e.Value != nil {
+			v := room(len(e.Value))
+			copy(v, e.Value)
+			e.Value = v
+		}
+	}
+	return out
+}
+
 // SetMany implements [backends.Batcher]. The batch is not atomic.
 func (b *Backend) SetMany(ctx context.Context, items []backends.Item) []error {
 	out := make([]error, len(items))

@@ -56,6 +56,7 @@ type Backend struct {
 var (
 	_ backends.Backend      = (*Backend)(nil)
 	_ backends.Batcher      = (*Backend)(nil)
+	_ backends.BatchReader  = (*Backend)(nil)
 	_ backends.EntryReader  = (*Backend)(nil)
 	_ backends.TTLer        = (*Backend)(nil)
 	_ backends.Locker       = (*Backend)(nil)

@@ -16,20 +16,26 @@ const maxBatch = 1000
 // on a Cluster one pipeline for each node. TTLs are unknown. A key that holds no
 // string is a miss of MGET.
 func (b *Backend) GetMany(ctx context.Context, keys []string) []backends.GetResult {
+	return b.ReadMany(ctx, keys, alloc)
+}
+
+// ReadMany implements [backends.BatchReader]: it is GetMany, with room for what comes
+// over a connection that is not go-redis's.
+func (b *Backend) ReadMany(ctx context.Context, keys []string, room func(size int) []byte) []backends.GetResult {
 	results := make([]backends.GetResult, len(keys))
 	for start := 0; start < len(keys); start += maxBatch {
 		end := min(start+maxBatch, len(keys))
-		b.getMany(ctx, keys[start:end], results[start:end])
+		b.getMany(ctx, keys[start:end], results[start:end], room)
 	}
 	return results
 }
 
-func (b *Backend) getMany(ctx context.Context, keys []string, results []backends.GetResult) {
+func (b *Backend) getMany(ctx context.Context, keys []string, results []backends.GetResult, room func(int) []byte) {
 	valid := check(keys, func(key string) error { return backends.CheckKey(key) }, func(i int, err error) { results[i].Err = err })
 	if len(valid) == 0 {
 		return
 	}
-	if done, err := b.mgetDirectly(ctx, keys, valid, results); done {
+	if done, err := b.mgetDirectly(ctx, keys, valid, results, room); done {
 		if err = b.fail(ctx, "get many", err); err != nil {
 			for _, i := range valid {
 				results[i] = backends.GetResult{Err: err}

@@ -79,7 +79,7 @@ func (b *Backend) numberDirectly(ctx context.Context, key string, args []any) (n
 }
 
 // mgetDirectly reads the keys at those places.
-func (b *Backend) mgetDirectly(ctx context.Context, keys []string, places []int, results []backends.GetResult) (done bool, err error) {
+func (b *Backend) mgetDirectly(ctx context.Context, keys []string, places []int, results []backends.GetResult, room func(int) []byte) (done bool, err error) {
 	_, done, err = directly(ctx, b, b.directs.one(), true, func(x *wire) {
 		x.command(1+len(places), "mget")
 		for _, i := range places {
@@ -91,7 +91,7 @@ func (b *Backend) mgetDirectly(ctx context.Context, keys []string, places []int,
 			return struct{}{}, err
 		}
 		for _, i := range places {
-			v, err := x.readBytes(b.limit)
+			v, err := x.readInto(b.limit, room)
 			if err == redis.Nil {
 				results[i].Err = backends.ErrNotFound
 			} else if err != nil {

@@ -52,6 +52,34 @@ func TestCallsAllocateTheirValueAlone(t *testing.T) {
 	}
 }
 
+// Rule: a batch that is read into the caller's memory costs no allocation for each
+// value, and each lies where he said.
+func TestABatchLiesInTheCallersMemory(t *testing.T) {
+	_, b := server(t)
+	keys := make([]string, 100)
+	for i := range keys {
+		keys[i] = fmt.Sprint("key ", i)
+		set(t, b, keys[i], strings.Repeat("v", 10*i))
+	}
+	memory := make([]byte, 64<<10)
+	n := testing.AllocsPerRun(100, func() {
+		used := 0
+		results := b.ReadMany(t.Context(), keys, func(size int) []byte {
+			used += size
+			return memory[used-size : used : used]
+		})
+		clear(memory)
+		for i, r := range results {
+			if r.Err != nil || len(r.Entry.Value) != 10*i || bytes.ContainsRune(r.Entry.Value, 'v') {
+				t.Fatalf("value %d is of its own: %q, %v", i, r.Entry.Value, r.Err)
+			}
+		}
+	})
+	if n > 10 {
+		t.Errorf("%v allocations for %d values", n, len(keys))
+	}
+}
+
 // Rule: a server that was restarted while connections were idle fails no call.
 func TestIdleConnectionsOfARestartedServer(t *testing.T) {
 	s, b := server(t)

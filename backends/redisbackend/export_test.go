@@ -144,7 +144,7 @@ func Answers(said []byte, limit int) (all []Answer) {
 		},
 		"mget": func(b *Backend) ([]byte, error) {
 			results := make([]backends.GetResult, 2)
-			_, err := b.mgetDirectly(context.Background(), []string{"k", "l"}, []int{0, 1}, results)
+			_, err := b.mgetDirectly(context.Background(), []string{"k", "l"}, []int{0, 1}, results, alloc)
 			return results[1].Entry.Value, err
 		},
 	} {

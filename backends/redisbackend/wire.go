@@ -138,7 +138,12 @@ func (x *wire) sendLent() {
 }
 
 // readBytes reads a string, which the caller owns, or redis.Nil.
-func (x *wire) readBytes(limit int) ([]byte, error) {
+func (x *wire) readBytes(limit int) ([]byte, error) { return x.readInto(limit, alloc) }
+
+func alloc(size int) []byte { return make([]byte, size) }
+
+// readInto is readBytes into what room returns.
+func (x *wire) readInto(limit int, room func(size int) []byte) ([]byte, error) {
 	kind, n, line, err := x.header()
 	switch {
 	case err != nil:
@@ -152,7 +157,7 @@ func (x *wire) readBytes(limit int) ([]byte, error) {
 	case n > int64(limit):
 		return nil, errReplyTooLarge
 	}
-	v := make([]byte, n+2)
+	v := room(int(n) + 2)
 	if _, err := io.ReadFull(x.r, v); err != nil {
 		return nil, unexpected(err)
 	}

@@ -21,12 +21,24 @@ type batch[I, R any] struct {
 type batcher struct{ b *Backend }
 
 func (m batcher) GetMany(ctx context.Context, keys []string) []backends.GetResult {
-	return runBatch(ctx, m.b, call{op: "get many"}, &batch[string, backends.GetResult]{
+	return getMany(ctx, m.b, keys, func(ctx context.Context, b *Backend, keys []string) []backends.GetResult {
+		return b.caps.Batcher.GetMany(ctx, keys)
+	})
+}
+
+type batchReader struct{ b *Backend }
+
+func (m batchReader) ReadMany(ctx context.Context, keys []string, room func(size int) []byte) []backends.GetResult {
+	return getMany(ctx, m.b, keys, func(ctx context.Context, b *Backend, keys []string) []backends.GetResult {
+		return b.caps.BatchReader.ReadMany(ctx, keys, room)
+	})
+}
+
+func getMany(ctx context.Context, b *Backend, keys []string, send func(context.Context, *Backend, []string) []backends.GetResult) []backends.GetResult {
+	return runBatch(ctx, b, call{op: "get many"}, &batch[string, backends.GetResult]{
 		inputs: keys,
-		send: func(ctx context.Context, b *Backend, keys []string) []backends.GetResult {
-			return b.caps.Batcher.GetMany(ctx, keys)
-		},
-		err: func(r *backends.GetResult) *error { return &r.Err },
+		send:   send,
+		err:    func(r *backends.GetResult) *error { return &r.Err },
 	})
 }
 
@@ -148,7 +160,7 @@ func (m *batch[I, R]) outcome() error {
 	var worst *backends.Error
 	var other error
 	anyAnswer := false
-	m.next = make([]int, 0, len(m.results))
+	m.next = []int{}
 	for i := range m.results {
 		err := *m.err(&m.results[i])
 		e := passing(err)

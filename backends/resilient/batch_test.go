@@ -27,6 +27,21 @@ func failKeys(n int, err error, keys ...string) func(context.Context, string, st
 
 // Of a batch, only the keys that failed and may be retried are sent again.
 func TestBatchesRetryWhatFailed(t *testing.T) {
+	testRetries(t, func(ctx context.Context, c backends.Caps, keys []string) []backends.GetResult {
+		return c.Batcher.GetMany(ctx, keys)
+	})
+	testRetries(t, func(ctx context.Context, c backends.Caps, keys []string) []backends.GetResult {
+		taken := 0 // by values, of all attempts
+		got := c.BatchReader.ReadMany(ctx, keys, func(size int) []byte { taken += size; return make([]byte, size) })
+		if taken != len("value of a")+len("value of b") {
+			t.Errorf("%d bytes of memory were taken", taken)
+		}
+		return got
+	})
+}
+
+func testRetries(t *testing.T, read func(context.Context, backends.Caps, []string) []backends.GetResult) {
+	t.Helper()
 	keys := []string{"a", "b", "c", "d", "e"}
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
@@ -43,7 +58,7 @@ func TestBatchesRetryWhatFailed(t *testing.T) {
 			}
 			return nil
 		}
-		got := b.Capabilities().Batcher.GetMany(t.Context(), keys)
+		got := read(t.Context(), b.Capabilities(), keys)
 		for i, want := range []struct {
 			value string
 			kind  backends.Kind

@@ -16,6 +16,9 @@ func (b *Backend) Capabilities() backends.Caps {
 	if b.caps.Batcher != nil {
 		c.Batcher = batcher{b}
 	}
+	if b.caps.BatchReader != nil {
+		c.BatchReader = batchReader{b}
+	}
 	if b.caps.EntryReader != nil {
 		c.EntryReader = entryReader{b}
 	}

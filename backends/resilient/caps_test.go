@@ -86,6 +86,9 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 		"many": func(ctx context.Context, _ *resilient.Backend, c backends.Caps) error {
 			return c.Batcher.GetMany(ctx, []string{"k"})[0].Err
 		},
+		"many into memory": func(ctx context.Context, _ *resilient.Backend, c backends.Caps) error {
+			return c.BatchReader.ReadMany(ctx, []string{"k"}, func(size int) []byte { return make([]byte, size) })[0].Err
+		},
 		"ttl": func(ctx context.Context, _ *resilient.Backend, c backends.Caps) error {
 			_, err := c.TTLer.TTL(ctx, "k")
 			return err

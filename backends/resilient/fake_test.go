@@ -114,6 +114,15 @@ func (m *memory) GetMany(ctx context.Context, keys []string) []backends.GetResul
 	return out
 }
 
+func (m *memory) ReadMany(ctx context.Context, keys []string, room func(int) []byte) []backends.GetResult {
+	out := m.GetMany(ctx, keys)
+	for i := range out {
+		v := &out[i].Entry.Value
+		*v = append(room(len(*v))[:0], *v...)
+	}
+	return out
+}
+
 func (m *memory) SetMany(ctx context.Context, items []backends.Item) []error {
 	out := make([]error, len(items))
 	for i, it := range items {

@@ -3,6 +3,7 @@ package rekey
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
@@ -34,8 +35,8 @@ type chunk struct {
 // read reads and counts entries and keeps those under an old key.
 func (c *chunk) read(ctx context.Context, entries []entry) {
 	c.old, c.pairs = nil, nil
-	get := func(ctx context.Context, keys []string) []store.GetResult {
-		return c.w.cfg.Store.GetMany(ctx, keys, false)
+	get := func(ctx context.Context, keys []string) iter.Seq2[int, store.GetResult] {
+		return c.w.cfg.Store.GetMany(ctx, keys, false, nil)
 	}
 	if c.w.cfg.Ages && c.first {
 		get = c.w.cfg.Store.GetEach
@@ -188,7 +189,7 @@ func (c *chunk) replace(ctx context.Context) (again []entry) {
 
 // verify reads what was replaced. An entry that is gone by now is no failure.
 func (c *chunk) verify(ctx context.Context, entries []entry) {
-	for i, r := range c.w.cfg.Store.GetMany(ctx, names(entries), false) {
+	for i, r := range c.w.cfg.Store.GetMany(ctx, names(entries), false, nil) {
 		e := entries[i]
 		switch {
 		case r.Err != nil:

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -22,43 +23,60 @@ type GetResult struct {
 }
 
 // GetMany reads many keys, in one round trip where the backend can. There is
-// one result for each key, in order.
-func (s *Store) GetMany(ctx context.Context, keys []string, withAge bool) []GetResult {
-	out := make([]GetResult, len(keys))
+// one result for each key, in order. If room is not nil, entries may lie in what it
+// returned, as backends.BatchReader says.
+func (s *Store) GetMany(ctx context.Context, keys []string, withAge bool, room func(size int) []byte) iter.Seq2[int, GetResult] {
 	if s.caps.Batcher == nil {
-		each(len(keys), func(i int) {
-			r := &out[i]
-			r.Fetched, r.Found, r.Err = s.Get(ctx, keys[i], withAge)
-		})
-		return out
+		return s.getEach(ctx, keys, withAge)
 	}
 	ctx, call := s.begin(ctx, "get many", "", len(keys))
-	defer call.many(len(out), func(i int) (bool, error) { return out[i].Found, out[i].Err })
-	for i, r := range s.caps.Batcher.GetMany(ctx, keys) {
-		if r.Err != nil {
-			out[i].Err = missIsNil(r.Err)
-			continue
+	var results []backends.GetResult
+	defer func() {
+		call.many(len(results), func(i int) (bool, error) { return results[i].Err == nil, missIsNil(results[i].Err) })
+	}()
+	results = s.readMany(ctx, keys, room)
+	return func(yield func(int, GetResult) bool) {
+		for i, r := range results {
+			if !yield(i, resultOf(keys[i], r)) {
+				return
+			}
 		}
-		out[i] = GetResult{Fetched: fetched(keys[i], r.Entry), Found: true}
 	}
-	return out
+}
+
+func resultOf(key string, r backends.GetResult) GetResult {
+	if r.Err != nil {
+		return GetResult{Err: missIsNil(r.Err)}
+	}
+	return GetResult{Fetched: fetched(key, r.Entry), Found: true}
+}
+
+func (s *Store) readMany(ctx context.Context, keys []string, room func(size int) []byte) []backends.GetResult {
+	if room != nil && s.caps.BatchReader != nil {
+		return s.caps.BatchReader.ReadMany(ctx, keys, room)
+	}
+	return s.caps.Batcher.GetMany(ctx, keys)
 }
 
 // GetEach is GetMany with the age of every entry, where the storage can tell it:
 // a call for each key.
-func (s *Store) GetEach(ctx context.Context, keys []string) []GetResult {
+func (s *Store) GetEach(ctx context.Context, keys []string) iter.Seq2[int, GetResult] {
+	return s.getEach(ctx, keys, true)
+}
+
+func (s *Store) getEach(ctx context.Context, keys []string, withAge bool) iter.Seq2[int, GetResult] {
 	out := make([]GetResult, len(keys))
 	each(len(keys), func(i int) {
 		r := &out[i]
-		r.Fetched, r.Found, r.Err = s.Get(ctx, keys[i], true)
+		r.Fetched, r.Found, r.Err = s.Get(ctx, keys[i], withAge)
 	})
-	return out
+	return slices.All(out)
 }
 
 // PutMany writes many entries. There is one error for each, in order.
 func (s *Store) PutMany(ctx context.Context, entries []envelope.Sealed, ttl time.Duration) []error {
-	out := make([]error, len(entries))
 	if s.caps.Batcher == nil {
+		out := make([]error, len(entries))
 		each(len(entries), func(i int) { out[i] = s.Put(ctx, entries[i], ttl) })
 		return out
 	}
@@ -70,7 +88,7 @@ func (s *Store) PutMany(ctx context.Context, entries []envelope.Sealed, ttl time
 		items[i] = backends.Item{Key: e.Key(), Value: e.Bytes(), TTL: ttl}
 	}
 	ctx, call := s.begin(ctx, "set many", "", len(items))
-	out = s.caps.Batcher.SetMany(ctx, items)
+	out := s.caps.Batcher.SetMany(ctx, items)
 	call.many(len(out), func(i int) (bool, error) { return false, out[i] })
 	return out
 }
