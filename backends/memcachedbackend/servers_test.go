@@ -3,6 +3,7 @@ package memcachedbackend_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -256,6 +257,7 @@ func TestOpenReachesEveryServer(t *testing.T) {
 		{"TLS to a plain server", s.Addr(), &memcachedbackend.Options{TLS: secured.TLSConfig(), Timeout: time.Second}, ""},
 		{"clear text to a TLS server", secured.Addr(), &memcachedbackend.Options{Timeout: time.Second}, ""},
 		{"another name in the certificate", secured.Addr(), elsewhere, "permanent"},
+		{"an unknown authority", secured.Addr(), &memcachedbackend.Options{TLS: new(tls.Config), Timeout: time.Second}, "permanent"},
 	} {
 		_, err := memcachedbackend.Open(context.Background(), tc.list, tc.opts)
 		if got := kindOf(t, err); got == "" || tc.kind != "" && got != tc.kind {

@@ -83,3 +83,11 @@ func TestPythonFilesExpire(t *testing.T) {
 		t.Errorf("Python's entry without an end has %v left, %v", left, err)
 	}
 }
+
+func TestPythonFilesRotation(t *testing.T) {
+	dir := cacheDir(t)
+	rotate(t, openFiles(t, dir), "DecryptionAuthenticationError", func(ring keyring) *peers.Store {
+		py := peers.Python(t, ring.env()...)
+		return openStore(t, py, peers.PythonStore{File: dir, Encrypted: true, FailClosed: true})
+	})
+}

@@ -50,6 +50,14 @@ func TestRustRotation(t *testing.T) {
 	})
 }
 
+func TestRustFilesRotation(t *testing.T) {
+	dir, rs := cacheDir(t), peers.Rust(t)
+	rotate(t, openFiles(t, dir), "Encryption", func(ring keyring) *peers.Store {
+		all := ring.hex()
+		return openStore(t, rs, peers.RustStore{File: dir, Key: all[0], Previous: all[1:]})
+	})
+}
+
 func TestRustMemcached(t *testing.T) {
 	server, rs := testenv.Memcached(t, nil), peers.Rust(t)
 	exchange(t, cache(t, openMemcached(t, server.Addr()), keyring{0}, "acme", ""),
