@@ -95,6 +95,7 @@ func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T, wi
 		room = a.room
 	}
 	var value, none T // value is allocated once
+	open := func(f store.Fetched) (envelope.Sealed, error) { return c.open(f.Received, &value) }
 	for j, r := range c.store.GetMany(ctx, names, withAge, room) {
 		key := b.keys[ask[j]]
 		switch {
@@ -105,7 +106,7 @@ func getMany[T any](ctx context.Context, c *core, b *batch, out map[string]T, wi
 			missing = append(missing, ask[j])
 		default:
 			value = none
-			if err := c.take(r.Fetched, tickets[j], &value); err != nil {
+			if err := c.take(r.Fetched, tickets[j], c.ttl, open); err != nil {
 				b.fail(key, c.fail(ctx, "get many", names[j], err))
 				continue
 			}
@@ -151,16 +152,6 @@ func (c *core) watchAll(names []string) []l1.Ticket {
 		tickets[j] = c.l1.Watch(name)
 	}
 	return tickets
-}
-
-// take opens one entry that was read and copies it to the in-process layer.
-func (c *core) take(f store.Fetched, ticket l1.Ticket, dst any) error {
-	c.counts.backendHits.Add(1)
-	sealed, err := c.open(f.Received, dst)
-	if err == nil && c.l1 != nil {
-		c.copyRead(f, sealed, ticket, c.ttl)
-	}
-	return err
 }
 
 // SetMany stores all values for the cache's TTL, in one round trip where the

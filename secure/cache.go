@@ -9,6 +9,7 @@ import (
 	"github.com/cachekit-io/cachekit-go/codec/interop"
 	"github.com/cachekit-io/cachekit-go/internal/envelope"
 	"github.com/cachekit-io/cachekit-go/internal/store"
+	"github.com/cachekit-io/cachekit-go/l1"
 )
 
 // Cache stores Go values, sealed, under string keys. It is safe for concurrent
@@ -153,29 +154,31 @@ func (c *core) fetch(ctx context.Context, name string, ttl time.Duration, withAg
 		c.counts.misses.Add(1)
 		return false, nil
 	}
-	if c.l1 == nil {
-		f, found, err := c.store.Get(ctx, name, withAge)
-		if !found || err != nil {
-			c.countMiss(err)
-			return false, err
-		}
-		c.counts.backendHits.Add(1)
-		_, err = open(f)
-		return err == nil, err
+	var ticket l1.Ticket
+	if c.l1 != nil {
+		ticket = c.l1.Watch(name)
 	}
-	ticket := c.l1.Watch(name)
 	f, found, err := c.store.Get(ctx, name, withAge)
 	if !found || err != nil {
 		c.countMiss(err)
 		return false, err
 	}
+	err = c.take(f, ticket, ttl, open)
+	return err == nil, err
+}
+
+// take has an entry that was read opened, and copies it to the in-process layer
+// unless a write of it has come between since ticket.
+func (c *core) take(f store.Fetched, ticket l1.Ticket, ttl time.Duration, open func(store.Fetched) (envelope.Sealed, error)) error {
 	c.counts.backendHits.Add(1)
 	sealed, err := open(f)
-	if err != nil {
-		return false, err
+	if err != nil || c.l1 == nil {
+		return err
 	}
-	c.copyRead(f, sealed, ticket, ttl)
-	return true, nil
+	if life, ok := c.lifeOfRead(f, ttl); ok {
+		c.l1.Fill(ticket, sealed.Key(), local{sealed: sealed, kind: localSealed}, life)
+	}
+	return nil
 }
 
 // set is the whole write path.

@@ -122,14 +122,10 @@ func (m *fillingMany) read(ctx context.Context) {
 	if len(ask) == 0 {
 		return
 	}
-	tickets := make([]l1.Ticket, len(ask))
-	if m.core.l1 != nil {
-		for i, f := range ask {
-			tickets[i] = m.core.l1.Watch(f.name)
-		}
-	}
+	names := namesOf(ask)
+	tickets := m.core.watchAll(names)
 	done := make(map[*filling]bool)
-	for i, r := range m.core.store.GetMany(ctx, namesOf(ask), true, nil) {
+	for i, r := range m.core.store.GetMany(ctx, names, true, nil) {
 		f := ask[i]
 		out, found, err := f.received(r, tickets[i])
 		f.unread = err != nil
@@ -148,15 +144,8 @@ func (f *filling) received(r store.GetResult, ticket l1.Ticket) (out loaded, fou
 		c.countMiss(r.Err)
 		return loaded{}, false, r.Err
 	}
-	c.counts.backendHits.Add(1)
-	doc, sealed, err := c.openDoc(r.Fetched.Received)
-	if err != nil {
-		return loaded{}, false, err
-	}
-	if c.l1 != nil {
-		c.copyRead(r.Fetched, sealed, ticket, f.ttl)
-	}
-	return loaded{doc: doc, stale: r.Fetched.Stale}, !r.Fetched.Stale || c.serveStale, nil
+	err = c.take(r.Fetched, ticket, f.ttl, out.open(c))
+	return out, err == nil && (!out.stale || c.serveStale), err
 }
 
 // cut takes those that are chosen out of the pending ones.

@@ -24,6 +24,15 @@ type loaded struct {
 	ran bool
 }
 
+// open returns what opens an entry that was read into l.
+func (l *loaded) open(c *core) func(store.Fetched) (envelope.Sealed, error) {
+	return func(e store.Fetched) (sealed envelope.Sealed, err error) {
+		l.stale = e.Stale
+		l.doc, sealed, err = c.openDoc(e.Received)
+		return sealed, err
+	}
+}
+
 // produce runs the caller's loader.
 type produce func(ctx context.Context) (any, error)
 
@@ -87,11 +96,7 @@ func (c *core) fill(ctx context.Context, name string, ttl time.Duration, load pr
 func (f *filling) reader(ctx context.Context) reader {
 	c := f.core
 	return func() (out loaded, found bool, err error) {
-		found, err = c.fetch(ctx, f.name, f.ttl, true, func(e store.Fetched) (sealed envelope.Sealed, err error) {
-			out.stale = e.Stale
-			out.doc, sealed, err = c.openDoc(e.Received)
-			return sealed, err
-		})
+		found, err = c.fetch(ctx, f.name, f.ttl, true, out.open(c))
 		return out, found && (!out.stale || c.serveStale), err
 	}
 }

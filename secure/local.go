@@ -115,14 +115,6 @@ func (c *core) lifeOfRead(f store.Fetched, ttl time.Duration) (life l1.Life, ok 
 	return life, true
 }
 
-// copyRead copies an entry that was read and opened, unless a write of it has come
-// between since ticket. ttl is what it was presumably written with.
-func (c *core) copyRead(f store.Fetched, sealed envelope.Sealed, ticket l1.Ticket, ttl time.Duration) {
-	if life, ok := c.lifeOfRead(f, ttl); ok {
-		c.l1.Fill(ticket, sealed.Key(), local{sealed: sealed, kind: localSealed}, life)
-	}
-}
-
 // freshFor is half of ttl, give or take a tenth of that, drawn once per entry
 // so that entries written together are not refreshed together.
 func freshFor(ttl time.Duration) time.Duration {
