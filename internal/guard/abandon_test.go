@@ -245,3 +245,47 @@ func TestReadsSurviveTheReset(t *testing.T) {
 	p.Resume()
 	wg.Wait()
 }
+
+// tardy is a connection whose reader learns late that it has ended.
+type tardy struct {
+	net.Conn
+	late <-chan struct{}
+}
+
+func (c tardy) NetConn() net.Conn { return c.Conn }
+
+func (c tardy) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		<-c.late
+	}
+	return n, err
+}
+
+// Rule: the next write goes over a new connection as soon as an abandoned one has
+// reset its own, also before the HTTP/2 client has noticed that.
+func TestWriteRightAfterTheReset(t *testing.T) {
+	s := newServer(t, (&memory{values: map[string]string{}}).ServeHTTP)
+	p, late := testenv.Proxy(t, s.addr), make(chan struct{})
+	defer close(late)
+	tr := s.transportAt(t, p.Addr(), guard.Config{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return tardy{c, late}, err
+	}})
+	put := func(ctx context.Context, v string) error {
+		_, err := tr.Do(ctx, guard.Request{Method: "PUT", Target: "/k", Body: []byte(v)})
+		return err
+	}
+	if err := put(t.Context(), "before"); err != nil {
+		t.Fatal(err)
+	}
+	p.Stall()
+	quick(t, false, func(ctx context.Context) error { return put(ctx, "old") })
+	p.Resume()
+	if err := put(t.Context(), "newer"); err != nil {
+		t.Fatalf("a write after an abandoned one: %v", err)
+	}
+	if resp, err := get(t.Context(), tr, "/k"); err != nil || string(resp.Body) != "newer" {
+		t.Errorf("stored = %v, %v", resp, err)
+	}
+}

@@ -141,7 +141,8 @@ func (p *pool) take() (*conn, *attempt, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.current != nil && p.current.h2.CanTakeNewRequest() {
+	// x/net learns of a reset when it next reads: until then it would take a request.
+	if p.current != nil && !p.current.closed.Load() && p.current.h2.CanTakeNewRequest() {
 		return p.current, nil, nil
 	}
 	if p.dialing == nil {
