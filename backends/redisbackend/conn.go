@@ -55,11 +55,16 @@ type plainConn struct {
 
 // SyscallConn implements [syscall.Conn] for that peek, a system call for each
 // command. A connection whose last step is not over was in use pollEvery ago at
-// most, and is not asked, unless some connection has failed since.
+// most, and is not asked, unless some connection has failed since. A step that is
+// over must not fail the peek: go-redis would close the connection.
 func (p plainConn) SyscallConn() (syscall.RawConn, error) {
 	step := p.read.step.Load()
 	if step > mono.Now() && p.watch.failed.Load() < step-int64(pollEvery) {
 		return unasked{}, nil
+	}
+	p.read.step.Store(0)
+	if err := p.Conn.SetReadDeadline(time.Time{}); err != nil {
+		return nil, err
 	}
 	return p.socket.SyscallConn()
 }
