@@ -13,6 +13,7 @@ type Caps struct {
 	EntryReader  EntryReader
 	TTLer        TTLer
 	Locker       Locker
+	BatchLocker  BatchLocker
 	Scanner      Scanner
 	Swapper      Swapper
 	BatchSwapper BatchSwapper
@@ -42,6 +43,7 @@ func CapabilitiesOf(b Backend) Caps {
 	c.EntryReader, _ = b.(EntryReader)
 	c.TTLer, _ = b.(TTLer)
 	c.Locker, _ = b.(Locker)
+	c.BatchLocker, _ = b.(BatchLocker)
 	c.Scanner, _ = b.(Scanner)
 	c.Swapper, _ = b.(Swapper)
 	c.BatchSwapper, _ = b.(BatchSwapper)
@@ -127,6 +129,30 @@ type Locker interface {
 	// whether it was. A lock that expired and was taken by another owner is
 	// left alone.
 	Unlock(ctx context.Context, key, token string) (released bool, err error)
+}
+
+// BatchLocker is for a [Locker] that can take and release many locks in few round
+// trips. Each is taken or released for itself, under the rules of Locker; there is
+// one result for each, in order. The second attempt on a key of a batch finds the
+// lock of the first.
+type BatchLocker interface {
+	LockMany(ctx context.Context, keys []string, lease time.Duration) []LockResult
+	UnlockMany(ctx context.Context, locks []HeldLock) []UnlockResult
+}
+
+// LockResult is one result of BatchLocker.LockMany.
+type LockResult struct {
+	Token string
+	Err   error
+}
+
+// HeldLock is one lock to release by BatchLocker.UnlockMany.
+type HeldLock struct{ Key, Token string }
+
+// UnlockResult is one result of BatchLocker.UnlockMany.
+type UnlockResult struct {
+	Released bool
+	Err      error
 }
 
 // Scanner enumerates stored keys, a page at a time, so that a walk can be

@@ -12,7 +12,7 @@
 //
 // Implement [Backend] and, where the storage can do more, one or several of the
 // small capability interfaces ([Batcher], [BatchReader], [EntryReader], [TTLer], [Locker],
-// [Scanner], [Swapper], [BatchSwapper], [Rewriter], [Replacer], [KeyRuler], [Metered],
+// [BatchLocker], [Scanner], [Swapper], [BatchSwapper], [Rewriter], [Replacer], [KeyRuler], [Metered],
 // [Watcher]). Then let package backendtest judge it: the suite is what the
 // backends of this module have to pass, and it prints the rule behind each case. A wrapper around another backend implements
 // [Wrapper] and names the capabilities of what it wraps, so that wrappers nest

@@ -25,7 +25,7 @@ type Case struct {
 // Cases returns all cases, in the order in which Run runs them.
 func Cases() []Case {
 	return slices.Concat(valueCases(), ttlCases(), keyCases(), concurrencyCases(), contextCases(),
-		lateWriteCases(), lifecycleCases(), batchCases(), readManyCases(), entryCases(), lockCases(), scanCases(), swapCases(), watchCases())
+		lateWriteCases(), lifecycleCases(), batchCases(), readManyCases(), entryCases(), lockCases(), lockManyCases(), scanCases(), swapCases(), watchCases())
 }
 
 // Run runs the case. Most run twice, with a context that can end and with one

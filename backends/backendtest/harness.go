@@ -16,8 +16,8 @@ type Harness struct {
 	Open func(tb testing.TB) Subject
 
 	// Want names the capabilities that the backend must have: "Batcher",
-	// "BatchReader", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper",
-	// "Rewriter", "Replacer", "KeyRuler", "Watcher".
+	// "BatchReader", "EntryReader", "TTLer", "Locker", "BatchLocker", "Scanner", "Swapper",
+	// "BatchSwapper", "Rewriter", "Replacer", "KeyRuler", "Watcher".
 	Want []string
 
 	// Without excuses what a Subject does not offer, by the name of its field
@@ -147,14 +147,14 @@ func (h Harness) can(name string) bool { return h.Without[name] == "" }
 
 // Capabilities returns the names that Harness.Want knows.
 func Capabilities() []string {
-	return []string{"Batcher", "BatchReader", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Rewriter", "Replacer", "KeyRuler", "Watcher"}
+	return []string{"Batcher", "BatchReader", "EntryReader", "TTLer", "Locker", "BatchLocker", "Scanner", "Swapper", "BatchSwapper", "Rewriter", "Replacer", "KeyRuler", "Watcher"}
 }
 
 func capabilityNames(b backends.Backend) []string {
 	c := backends.CapabilitiesOf(b)
 	there := []bool{
 		c.Batcher != nil, c.BatchReader != nil, c.EntryReader != nil, c.TTLer != nil, c.Locker != nil,
-		c.Scanner != nil, c.Swapper != nil, c.BatchSwapper != nil, c.Rewriter != nil, c.Replacer != nil, c.KeyRuler != nil,
+		c.BatchLocker != nil, c.Scanner != nil, c.Swapper != nil, c.BatchSwapper != nil, c.Rewriter != nil, c.Replacer != nil, c.KeyRuler != nil,
 		c.Watcher != nil,
 	}
 	var names []string

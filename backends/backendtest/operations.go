@@ -71,6 +71,16 @@ func operations(b backends.Backend) []operation {
 				return err
 			}})
 	}
+	if c := caps.BatchLocker; c != nil {
+		ops = append(ops,
+			operation{"LockMany", true, func(ctx context.Context, key string) error {
+				return all(c.LockMany(ctx, []string{key, key}, ttl), func(r backends.LockResult) error { return r.Err })
+			}},
+			operation{"UnlockMany", true, func(ctx context.Context, key string) error {
+				lock := backends.HeldLock{Key: key, Token: "00000000000000000000000000000000"}
+				return all(c.UnlockMany(ctx, []backends.HeldLock{lock, lock}), func(r backends.UnlockResult) error { return r.Err })
+			}})
+	}
 	if c := caps.Scanner; c != nil {
 		ops = append(ops, operation{"Scan", false, func(ctx context.Context, _ string) error { _, _, err := c.Scan(ctx, "", "", 0); return err }})
 	}

@@ -48,6 +48,7 @@ var (
 	_ backends.EntryReader  = (*Backend)(nil)
 	_ backends.TTLer        = (*Backend)(nil)
 	_ backends.Locker       = (*Backend)(nil)
+	_ backends.BatchLocker  = (*Backend)(nil)
 	_ backends.Scanner      = (*Backend)(nil)
 	_ backends.Swapper      = (*Backend)(nil)
 	_ backends.BatchSwapper = (*Backend)(nil)

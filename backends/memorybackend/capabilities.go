@@ -103,6 +103,24 @@ func (b *Backend) Unlock(ctx context.Context, key, token string) (bool, error) {
 	return b.storage.unlock(key, token), nil
 }
 
+// LockMany implements [backends.BatchLocker].
+func (b *Backend) LockMany(ctx context.Context, keys []string, lease time.Duration) []backends.LockResult {
+	out := make([]backends.LockResult, len(keys))
+	for i, key := range keys {
+		out[i].Token, out[i].Err = b.Lock(ctx, key, lease)
+	}
+	return out
+}
+
+// UnlockMany implements [backends.BatchLocker].
+func (b *Backend) UnlockMany(ctx context.Context, locks []backends.HeldLock) []backends.UnlockResult {
+	out := make([]backends.UnlockResult, len(locks))
+	for i, l := range locks {
+		out[i].Released, out[i].Err = b.Unlock(ctx, l.Key, l.Token)
+	}
+	return out
+}
+
 // Scan implements [backends.Scanner], in the order of the keys. The cursor is
 // the last key of the page before.
 func (b *Backend) Scan(ctx context.Context, prefix, cursor string, limit int) (keys []string, next string, err error) {

@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var capabilities = []string{"Batcher", "BatchReader", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Rewriter", "Replacer", "KeyRuler", "Watcher"}
+var capabilities = []string{"Batcher", "BatchReader", "EntryReader", "TTLer", "Locker", "BatchLocker", "Scanner", "Swapper", "BatchSwapper", "Rewriter", "Replacer", "KeyRuler", "Watcher"}
 
 func subject(b *memorybackend.Backend) backendtest.Subject {
 	return backendtest.Subject{

@@ -65,6 +65,16 @@ func TestUserWithFewRights(t *testing.T) {
 			if ok, err := b.Unlock(t.Context(), "app:k", token); !ok || err != nil {
 				t.Errorf("Unlock = %t, %v", ok, err)
 			}
+			many := b.LockMany(t.Context(), []string{"app:k", "foreign-secret"}, time.Minute)
+			refused(t, "LockMany", many[1].Err)
+			if many[0].Err != nil {
+				t.Errorf("LockMany = %v", many[0].Err)
+			}
+			gone := b.UnlockMany(t.Context(), []backends.HeldLock{{Key: "foreign-secret"}, {Key: "app:k", Token: many[0].Token}})
+			refused(t, "UnlockMany", gone[0].Err)
+			if !gone[1].Released || gone[1].Err != nil {
+				t.Errorf("UnlockMany = %+v", gone[1])
+			}
 			if ok, err := b.Swap(t.Context(), "app:k", []byte("v"), []byte("w")); !ok || err != nil {
 				t.Errorf("Swap = %t, %v", ok, err)
 			}

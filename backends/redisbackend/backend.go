@@ -60,6 +60,7 @@ var (
 	_ backends.EntryReader  = (*Backend)(nil)
 	_ backends.TTLer        = (*Backend)(nil)
 	_ backends.Locker       = (*Backend)(nil)
+	_ backends.BatchLocker  = (*Backend)(nil)
 	_ backends.Scanner      = (*Backend)(nil)
 	_ backends.Swapper      = (*Backend)(nil)
 	_ backends.Replacer     = (*Backend)(nil)

@@ -11,7 +11,7 @@ import (
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 )
 
-var capabilities = []string{"Batcher", "BatchReader", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Rewriter", "Replacer", "Watcher"}
+var capabilities = []string{"Batcher", "BatchReader", "EntryReader", "TTLer", "Locker", "BatchLocker", "Scanner", "Swapper", "BatchSwapper", "Rewriter", "Replacer", "Watcher"}
 
 const password = "correct:horse/battery@staple"
 

@@ -102,6 +102,12 @@ var everything = map[string]func(context.Context, *redisbackend.Backend) error{
 		_, err := b.Unlock(ctx, "k", "t")
 		return err
 	},
+	"LockMany": func(ctx context.Context, b *redisbackend.Backend) error {
+		return b.LockMany(ctx, []string{"k"}, time.Minute)[0].Err
+	},
+	"UnlockMany": func(ctx context.Context, b *redisbackend.Backend) error {
+		return b.UnlockMany(ctx, []backends.HeldLock{{Key: "k", Token: "t"}})[0].Err
+	},
 	"Scan": func(ctx context.Context, b *redisbackend.Backend) error {
 		_, _, err := b.Scan(ctx, "", "", 0)
 		return err

@@ -174,7 +174,11 @@ func TestLies(t *testing.T) {
 		"TTL":        func(ctx context.Context) error { _, err := b.TTL(ctx, item.Key); return err },
 		"Touch":      func(ctx context.Context) error { _, err := b.Touch(ctx, item.Key, backends.NoExpiry); return err },
 		"Lock":       func(ctx context.Context) error { _, err := b.Lock(ctx, item.Key, time.Minute); return err },
-		"Swap":       func(ctx context.Context) error { _, err := b.Swap(ctx, item.Key, nil, nil); return err },
+		"LockMany":   func(ctx context.Context) error { return b.LockMany(ctx, []string{item.Key, "k"}, time.Minute)[0].Err },
+		"UnlockMany": func(ctx context.Context) error {
+			return b.UnlockMany(ctx, []backends.HeldLock{{Key: item.Key, Token: "v-canary"}, {Key: "k"}})[0].Err
+		},
+		"Swap": func(ctx context.Context) error { _, err := b.Swap(ctx, item.Key, nil, nil); return err },
 	} {
 		for name, lie := range lies {
 			l.say(lie)

@@ -23,18 +23,14 @@ const unlockScript = `if redis.call("get",KEYS[1])==ARGV[1] then return redis.ca
 // another reason than ErrLocked, a lock may be left that nobody holds; it ends
 // with its lease.
 func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (string, error) {
-	if err := backends.CheckKey(key); err != nil {
+	if err := checkLease(key, lease); err != nil {
 		return "", err
-	}
-	if lease <= 0 {
-		return "", backends.ErrTTL
 	}
 	proof := token.New()
 	name := key + lockSuffix
 	attempt := func(ctx context.Context) (struct{}, error) { return struct{}{}, b.lock(ctx, name, proof, lease) }
 	_, err := write(ctx, b, "lock", []string{name}, attempt)
-	var failed *backends.Error
-	if errors.As(err, &failed) && failed.Kind == backends.Transient && unknownOutcome(err) {
+	if replyLost(err) {
 		_, err = write(ctx, b, "lock", []string{name}, attempt)
 	}
 	if err != nil {
@@ -43,12 +39,34 @@ func (b *Backend) Lock(ctx context.Context, key string, lease time.Duration) (st
 	return proof, nil
 }
 
-// lock takes the lock, or finds that an attempt whose reply was lost has it.
-func (b *Backend) lock(ctx context.Context, name, token string, lease time.Duration) error {
+func checkLease(key string, lease time.Duration) error {
+	if err := backends.CheckKey(key); err != nil {
+		return err
+	}
+	if lease <= 0 {
+		return backends.ErrTTL
+	}
+	return nil
+}
+
+// replyLost reports whether an attempt that ended with err may hold the lock, and
+// may be repeated.
+func replyLost(err error) bool {
+	var failed *backends.Error
+	return errors.As(err, &failed) && failed.Kind == backends.Transient && unknownOutcome(err)
+}
+
+func lockCommand(name, token string, lease time.Duration) []any {
 	args := []any{"set", name, token, "nx"}
 	if lease != backends.NoExpiry {
 		args = append(args, "px", milliseconds(lease))
 	}
+	return args
+}
+
+// lock takes the lock, or finds that an attempt whose reply was lost has it.
+func (b *Backend) lock(ctx context.Context, name, token string, lease time.Duration) error {
+	args := lockCommand(name, token, lease)
 	_, done, err := b.numberDirectly(ctx, name, args)
 	if !done {
 		err = b.process(ctx, redis.NewStatusCmd(ctx, args...))
@@ -81,17 +99,3 @@ func (b *Backend) Unlock(ctx context.Context, key, token string) (bool, error) {
 }
 
 var unlock = newScript(unlockScript)
-
-// script is one that Redis runs as one command, and the hash that it is known by.
-type script struct{ text, hash string }
-
-func newScript(text string) script { return script{text, redis.NewScript(text).Hash()} }
-
-// script runs s by its hash, and by its text where the server does not know it.
-func (b *Backend) script(ctx context.Context, s script, key string, args ...any) (bool, error) {
-	n, err := b.integer(ctx, key, append([]any{"evalsha", s.hash, 1, key}, args...)...)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		n, err = b.integer(ctx, key, append([]any{"eval", s.text, 1, key}, args...)...)
-	}
-	return n > 0, err
-}

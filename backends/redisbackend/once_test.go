@@ -70,9 +70,17 @@ func TestNoWriteIsSentTwice(t *testing.T) {
 	}
 }
 
+// A lock is tried once more under the same token, and no more.
 func sendsOnce(t *testing.T, b *redisbackend.Backend, count *atomic.Int64) {
 	value := []byte("v")
 	for op, call := range map[string]func(context.Context) error{
+		"Lock": func(ctx context.Context) error { _, err := b.Lock(ctx, lostKey, time.Minute); return err },
+		"LockMany": func(ctx context.Context) error {
+			return b.LockMany(ctx, []string{lostKey, "other"}, time.Minute)[0].Err
+		},
+		"UnlockMany": func(ctx context.Context) error {
+			return b.UnlockMany(ctx, []backends.HeldLock{{Key: lostKey, Token: "token"}})[0].Err
+		},
 		"Set":    func(ctx context.Context) error { return b.Set(ctx, lostKey, value, time.Minute) },
 		"Delete": func(ctx context.Context) error { _, err := b.Delete(ctx, lostKey); return err },
 		"Touch":  func(ctx context.Context) error { _, err := b.Touch(ctx, lostKey, time.Minute); return err },
@@ -98,8 +106,12 @@ func sendsOnce(t *testing.T, b *redisbackend.Backend, count *atomic.Int64) {
 			if err := call(ctx); err == nil {
 				t.Errorf("%s, %s: the reply was lost, but there is no error", op, how)
 			}
-			if n := count.Load(); n != 1 {
-				t.Errorf("%s, %s: sent %d times, want once", op, how, n)
+			times := int64(1)
+			if strings.HasPrefix(op, "Lock") {
+				times = 2
+			}
+			if n := count.Load(); n != times {
+				t.Errorf("%s, %s: sent %d times, want %d", op, how, n, times)
 			}
 		}
 	}

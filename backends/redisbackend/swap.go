@@ -31,12 +31,16 @@ func (b *Backend) Replace(ctx context.Context, key string, old, new []byte, ttl 
 	if err := b.checkItem("replace", key, new, ttl); err != nil {
 		return false, err
 	}
-	expiry := int64(0)
-	if ttl != backends.NoExpiry {
-		expiry = milliseconds(ttl)
-	}
 	old, new = b.hold(ctx, old), b.hold(ctx, new)
 	return write(ctx, b, "replace", []string{key}, func(ctx context.Context) (bool, error) {
-		return b.script(ctx, replace, key, old, new, expiry)
+		return b.script(ctx, replace, key, old, new, expiry(ttl))
 	})
+}
+
+// expiry is ttl as a script takes it: in milliseconds, 0 for none.
+func expiry(ttl time.Duration) int64 {
+	if ttl == backends.NoExpiry {
+		return 0
+	}
+	return milliseconds(ttl)
 }

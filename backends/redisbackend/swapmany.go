@@ -26,37 +26,12 @@ func (b *Backend) SwapMany(ctx context.Context, items []backends.SwapItem) []bac
 	if single, ok := b.client.(*redis.Client); ok {
 		valid = b.transact(ctx, single, items, valid, results)
 	}
-	b.swapEach(ctx, items, valid, results, "evalsha", swap.hash)
-	// A server that does not know the script yet has run none of it.
-	unknown := slices.DeleteFunc(valid, func(i int) bool {
-		var refused *ServerError
-		return !errors.As(results[i].Err, &refused) || refused.Code != "NOSCRIPT"
+	b.scriptMany(ctx, "swap many", swap, valid, runs{
+		key:    func(i int) string { return items[i].Key },
+		args:   func(i int) []any { return []any{b.hold(ctx, items[i].Old), b.hold(ctx, items[i].New)} },
+		report: func(i int, ok bool, err error) { results[i] = backends.SwapResult{Swapped: ok, Err: err} },
 	})
-	if len(unknown) > 0 {
-		b.swapEach(ctx, items, unknown, results, "eval", swap.text)
-	}
 	return results
-}
-
-func (b *Backend) swapEach(ctx context.Context, items []backends.SwapItem, valid []int, results []backends.SwapResult, command, script string) {
-	b.writeMany(ctx, "swap many", valid, changes{
-		key: func(i int) string { return items[i].Key },
-		send: func(x *wire, i int) {
-			x.command(6, command)
-			x.string(script)
-			x.string("1")
-			x.string(items[i].Key)
-			x.bytes(items[i].Old)
-			x.bytes(items[i].New)
-		},
-		command: func(ctx context.Context, i int) redis.Cmder {
-			it := items[i]
-			return redis.NewIntCmd(ctx, command, script, 1, it.Key, b.hold(ctx, it.Old), b.hold(ctx, it.New))
-		},
-		report: func(i int, n int64, err error) {
-			results[i] = backends.SwapResult{Swapped: err == nil && n > 0, Err: err}
-		},
-	})
 }
 
 // transact swaps the valid items in transactions and returns those that no

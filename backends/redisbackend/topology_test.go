@@ -101,6 +101,22 @@ func TestClusterWithADeadNode(t *testing.T) {
 	if failed == 0 || failed == len(keys) {
 		t.Errorf("%d of %d keys failed", failed, len(keys))
 	}
+	var held []backends.HeldLock
+	for i, r := range b.LockMany(t.Context(), keys, time.Minute) {
+		if r.Err == nil {
+			held = append(held, backends.HeldLock{Key: keys[i], Token: r.Token})
+		} else if !backends.IsOutage(r.Err) {
+			t.Errorf("LockMany: key %d: %v", i, r.Err)
+		}
+	}
+	if len(held) == 0 || len(held) == len(keys) {
+		t.Errorf("LockMany took %d of %d locks", len(held), len(keys))
+	}
+	for i, r := range b.UnlockMany(t.Context(), held) {
+		if !r.Released || r.Err != nil {
+			t.Errorf("UnlockMany: result %d = %+v", i, r)
+		}
+	}
 	refused := 0
 	for _, err := range b.SetMany(t.Context(), items) {
 		if err != nil {

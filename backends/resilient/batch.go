@@ -3,11 +3,12 @@ package resilient
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
 )
 
-// batch is the state of one call of a Batcher or BatchSwapper: what was asked, what became of
+// batch is the state of one call for many keys: what was asked, what became of
 // each, and which are asked next.
 type batch[I, R any] struct {
 	inputs  []I
@@ -75,6 +76,29 @@ func (m batchSwapper) SwapMany(ctx context.Context, items []backends.SwapItem) [
 			return b.caps.BatchSwapper.SwapMany(ctx, items)
 		},
 		err: func(r *backends.SwapResult) *error { return &r.Err },
+	})
+}
+
+type batchLocker struct{ b *Backend }
+
+// LockMany is sent once, as Lock is.
+func (m batchLocker) LockMany(ctx context.Context, keys []string, lease time.Duration) []backends.LockResult {
+	return runBatch(ctx, m.b, call{op: "lock many", once: true}, &batch[string, backends.LockResult]{
+		inputs: keys,
+		send: func(ctx context.Context, b *Backend, keys []string) []backends.LockResult {
+			return b.caps.BatchLocker.LockMany(ctx, keys, lease)
+		},
+		err: func(r *backends.LockResult) *error { return &r.Err },
+	})
+}
+
+func (m batchLocker) UnlockMany(ctx context.Context, locks []backends.HeldLock) []backends.UnlockResult {
+	return runBatch(ctx, m.b, call{op: "unlock many"}, &batch[backends.HeldLock, backends.UnlockResult]{
+		inputs: locks,
+		send: func(ctx context.Context, b *Backend, locks []backends.HeldLock) []backends.UnlockResult {
+			return b.caps.BatchLocker.UnlockMany(ctx, locks)
+		},
+		err: func(r *backends.UnlockResult) *error { return &r.Err },
 	})
 }
 
@@ -172,7 +196,7 @@ func (m *batch[I, R]) outcome() error {
 			if worst == nil || e.RetryAfter > worst.RetryAfter {
 				worst = e
 			}
-		case err == nil, errors.Is(err, backends.ErrNotFound):
+		case err == nil, errors.Is(err, backends.ErrNotFound), errors.Is(err, backends.ErrLocked):
 			anyAnswer = true
 		default:
 			other = err

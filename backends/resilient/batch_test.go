@@ -115,6 +115,42 @@ func TestBatchesKeepTheirOrder(t *testing.T) {
 	})
 }
 
+// Locks of a batch are sent once, each released again with its token until that is
+// answered; a lock that another holds is an answer.
+func TestBatchesOfLocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		m.locks["held"] = "another's"
+		m.fail = failKeys(1<<20, done{failure(backends.Transient)}, "lost")
+		b := wrap(t, m, &resilient.Options{Failures: 1})
+		c := b.Capabilities().BatchLocker
+		for range 2 {
+			got := c.LockMany(t.Context(), []string{"held", "lost", "held"}, time.Hour)
+			if got[0].Err != backends.ErrLocked || kindOf(got[1].Err) != backends.Transient || got[2].Err != backends.ErrLocked {
+				t.Errorf("LockMany = %+v", got)
+			}
+		}
+		got := c.LockMany(t.Context(), []string{"free", "held"}, time.Hour)
+		if got[0].Err != nil || got[0].Token != m.locks["free"] || got[1].Err != backends.ErrLocked {
+			t.Errorf("LockMany = %+v", got)
+		}
+		if want := []string{"lock held", "lock lost", "lock held", "lock held", "lock lost", "lock held", "lock free", "lock held"}; !slices.Equal(m.calls, want) {
+			t.Errorf("sent %v, want %v", m.calls, want)
+		}
+		m.calls, m.fail = nil, failKeys(1, failure(backends.Transient), "held")
+		back := c.UnlockMany(t.Context(), []backends.HeldLock{{Key: "held", Token: "another's"}, {Key: "free", Token: "none"}})
+		if !back[0].Released || back[0].Err != nil || back[1].Released || back[1].Err != nil {
+			t.Errorf("UnlockMany = %+v", back)
+		}
+		if want := []string{"unlock held", "unlock free", "unlock held"}; !slices.Equal(m.calls, want) {
+			t.Errorf("sent %v, want %v", m.calls, want)
+		}
+		if n := len(c.LockMany(t.Context(), nil, time.Hour)) + len(c.UnlockMany(t.Context(), nil)); n != 0 {
+			t.Errorf("empty batches gave %d results", n)
+		}
+	})
+}
+
 func TestBatchesOfARefusingWrapper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()

@@ -28,6 +28,9 @@ func (b *Backend) Capabilities() backends.Caps {
 	if b.caps.Locker != nil {
 		c.Locker = locker{b}
 	}
+	if b.caps.BatchLocker != nil {
+		c.BatchLocker = batchLocker{b}
+	}
 	if b.caps.Scanner != nil {
 		c.Scanner = scanner{b}
 	}

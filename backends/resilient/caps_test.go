@@ -114,6 +114,12 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 			return err
 		},
 	}
+	ops["lock many"] = func(ctx context.Context, _ *resilient.Backend, c backends.Caps) error {
+		return c.BatchLocker.LockMany(ctx, []string{"k"}, 1)[0].Err
+	}
+	ops["unlock many"] = func(ctx context.Context, _ *resilient.Backend, c backends.Caps) error {
+		return c.BatchLocker.UnlockMany(ctx, []backends.HeldLock{{Key: "k", Token: "t"}})[0].Err
+	}
 	ops["swap with a TTL"] = func(ctx context.Context, _ *resilient.Backend, c backends.Caps) error {
 		_, err := c.Replacer.Replace(ctx, "k", nil, nil, 1)
 		return err
@@ -131,7 +137,7 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 			m.fail = failTimes(1<<20, failure(backends.Transient))
 			b := wrap(t, m, &resilient.Options{Failures: 1, MaxRunning: 1})
 			attempts := 3
-			if name == "lock" || strings.HasPrefix(name, "swap") {
+			if strings.HasPrefix(name, "lock") || strings.HasPrefix(name, "swap") {
 				attempts = 1
 			}
 			err := op(t.Context(), b, b.Capabilities())

@@ -49,7 +49,7 @@ func TestConformanceOverRedis(t *testing.T) {
 	const password = "correct:horse/battery@staple"
 	s := testenv.Redis(t, &testenv.RedisOptions{Password: password})
 	backendtest.Run(t, backendtest.Harness{
-		Want: []string{"Batcher", "BatchReader", "EntryReader", "TTLer", "Locker", "Scanner", "Swapper", "BatchSwapper", "Rewriter", "Replacer", "Watcher"},
+		Want: []string{"Batcher", "BatchReader", "EntryReader", "TTLer", "Locker", "BatchLocker", "Scanner", "Swapper", "BatchSwapper", "Rewriter", "Replacer", "Watcher"},
 		Open: func(tb testing.TB) backendtest.Subject {
 			s.Do("FLUSHALL")
 			p := testenv.Proxy(tb, s.Addr())

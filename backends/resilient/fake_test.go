@@ -170,6 +170,22 @@ func (m *memory) Unlock(ctx context.Context, key, token string) (ok bool, err er
 	return ok, err
 }
 
+func (m *memory) LockMany(ctx context.Context, keys []string, lease time.Duration) []backends.LockResult {
+	out := make([]backends.LockResult, len(keys))
+	for i, key := range keys {
+		out[i].Token, out[i].Err = m.Lock(ctx, key, lease)
+	}
+	return out
+}
+
+func (m *memory) UnlockMany(ctx context.Context, locks []backends.HeldLock) []backends.UnlockResult {
+	out := make([]backends.UnlockResult, len(locks))
+	for i, l := range locks {
+		out[i].Released, out[i].Err = m.Unlock(ctx, l.Key, l.Token)
+	}
+	return out
+}
+
 func (m *memory) Scan(ctx context.Context, prefix, cursor string, limit int) (keys []string, next string, err error) {
 	err = m.do(ctx, "scan", prefix+cursor, func() error {
 		keys, next = []string{prefix + "1", prefix + "2"}, cursor+"x"
