@@ -3,7 +3,6 @@ package secure_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"runtime"
 	"slices"
@@ -12,103 +11,19 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/internal/testenv"
 	"github.com/cachekit-io/cachekit-go/secure"
 )
 
-// tally counts how often each key is loaded, and by what calls.
-type tally struct {
-	mu    sync.Mutex
-	n     map[string]int
-	calls [][]string
-}
-
-// loader returns "of k" for each key k after d.
-func (l *tally) loader(d time.Duration) func(context.Context, []string) (map[string]string, error) {
-	return func(_ context.Context, keys []string) (map[string]string, error) {
-		l.mu.Lock()
-		if l.n == nil {
-			l.n = map[string]int{}
-		}
-		for _, k := range keys {
-			l.n[k]++
-		}
-		l.calls = append(l.calls, slices.Sorted(slices.Values(keys)))
-		l.mu.Unlock()
-		time.Sleep(d)
-		out := map[string]string{}
-		for _, k := range keys {
-			out[k] = "of " + k
-		}
-		return out, nil
-	}
-}
-
-func (l *tally) loads() map[string]int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Clone(l.n)
-}
-
-func (l *tally) called() [][]string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.calls)
-}
-
-// numbered returns the names of the keys from up to to.
-func numbered(from, to int) (out []string) {
-	for i := from; i < to; i++ {
-		out = append(out, fmt.Sprintf("k%03d", i))
-	}
-	return out
-}
-
-// want checks that a batch has the values of tally's loader.
-func want(t *testing.T, got map[string]string, err error, keys []string) {
-	t.Helper()
-	if err != nil || len(got) != len(keys) {
-		t.Errorf("%d of %d values, %v", len(got), len(keys), err)
-	}
-	for _, k := range keys {
-		if got[k] != "of "+k {
-			t.Errorf("%s is %q", k, got[k])
-		}
-	}
-}
-
-// lockers is a storage with locks, and one cache of a fleet on it. held are taken
-// by somebody else for d.
-func lockers(t *testing.T, d time.Duration, held ...string) (*locking, *secure.Cache) {
-	t.Helper()
-	l := &locking{fake: newFake(), until: map[string]time.Time{}}
-	for _, k := range held {
-		l.until[k] = time.Now().Add(d)
-	}
-	c := open(t, l.fake, func(o *secure.Options) { o.Backend = l })
-	return l, c
-}
-
-// none checks that no lock is left, once those that are given back in the
-// background have been.
-func (l *locking) none(t *testing.T) {
-	t.Helper()
-	synctest.Wait()
-	if _, held := l.seen(); held != 0 {
-		t.Errorf("%d locks are left", held)
-	}
-}
-
 // Rule: of all processes that miss overlapping sets of keys at once, one loads each
 // key; none waits for another in a circle, and no loader runs twice at a time.
 func TestOneLoadOfEachKeyInTheFleet(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l, first := lockers(t, 0)
+	eachWay(t, func(t *testing.T, over way) {
+		l, first := lockers(t, over, 0)
 		defer first.Close()
 		fleet := []*secure.Cache{first}
 		for range 7 {
-			c := open(t, l.fake, func(o *secure.Options) { o.Backend, o.NoL1 = l, len(fleet)%2 == 0 })
+			c := open(t, l.fake, func(o *secure.Options) { o.Backend, o.NoL1 = over(l.fake, l), len(fleet)%2 == 0 })
 			defer c.Close()
 			fleet = append(fleet, c)
 		}
@@ -152,9 +67,9 @@ func TestOneLoadOfEachKeyInTheFleet(t *testing.T) {
 // Rule: what others hold is waited for until its lease ends and then loaded by one
 // call; what is free is loaded meanwhile, and who wants that alone waits no longer.
 func TestHoldersOfManyKeysDie(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWay(t, func(t *testing.T, over way) {
 		dead, free := numbered(0, 60), numbered(60, 80)
-		l, c := lockers(t, 5*time.Second, dead...)
+		l, c := lockers(t, over, 5*time.Second, dead...)
 		defer c.Close()
 		v, loads, start := secure.For[string](c), &tally{}, time.Now()
 		var wg sync.WaitGroup
@@ -180,9 +95,9 @@ func TestHoldersOfManyKeysDie(t *testing.T) {
 // Rule: locks that nobody gives back delay a batch for ten seconds at most, by few
 // attempts; then one call loads the rest, and leaves the locks alone.
 func TestLocksOfManyKeysThatNobodyGivesBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWay(t, func(t *testing.T, over way) {
 		keys := numbered(0, 100)
-		l, c := lockers(t, time.Hour, keys[:90]...)
+		l, c := lockers(t, over, time.Hour, keys[:90]...)
 		defer c.Close()
 		loads, start := &tally{}, time.Now()
 		got, err := secure.For[string](c).GetOrLoadMany(t.Context(), keys, loads.loader(0))
@@ -202,8 +117,8 @@ func TestLocksOfManyKeysThatNobodyGivesBack(t *testing.T) {
 
 // Rule: a caller's context ends its own wait, Close the load's.
 func TestTheEndOfWaitsForManyLocks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l, c := lockers(t, time.Hour, "held")
+	eachWay(t, func(t *testing.T, over way) {
+		l, c := lockers(t, over, time.Hour, "held")
 		v, loads, start := secure.For[string](c), &tally{}, time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -224,45 +139,6 @@ func TestTheEndOfWaitsForManyLocks(t *testing.T) {
 	})
 }
 
-// brokenLocks fails each attempt after the first few.
-type brokenLocks struct {
-	*locking
-	after int
-}
-
-func (l *brokenLocks) Lock(ctx context.Context, key string, lease time.Duration) (string, error) {
-	if n, _ := l.seen(); n >= l.after {
-		l.mu.Lock()
-		l.tries++
-		l.mu.Unlock()
-		return "", &backends.Error{Op: "lock", Backend: "fake", Kind: backends.Permanent}
-	}
-	return l.locking.Lock(ctx, key, lease)
-}
-
-// Rule: where locks fail, a batch is loaded at once by one call, without waiting
-// for what others hold; locks that it has got are given back.
-func TestManyLocksThatFail(t *testing.T) {
-	for _, after := range []int{0, 3} {
-		synctest.Test(t, func(t *testing.T) {
-			l, _ := lockers(t, time.Hour, "k000")
-			b := &brokenLocks{l, after}
-			c := open(t, l.fake, func(o *secure.Options) { o.Backend = b })
-			defer c.Close()
-			keys, loads, start := numbered(0, 100), &tally{}, time.Now()
-			got, err := secure.For[string](c).GetOrLoadMany(t.Context(), keys, loads.loader(0))
-			want(t, got, err, keys)
-			if calls := loads.called(); len(calls) != 1 || time.Since(start) != 0 {
-				t.Errorf("%d calls of the loader, %v", len(calls), time.Since(start))
-			}
-			synctest.Wait()
-			if tries, held := l.seen(); tries > after+16 || held != 1 || c.Stats().Absorbed != 1 {
-				t.Errorf("%d tries, %d locks left, %d failures absorbed; want few, the other's, and 1", tries, held, c.Stats().Absorbed)
-			}
-		})
-	}
-}
-
 // Rule: however a loader ends, its locks are given back and the keys can be loaded
 // again at once, by every process.
 func TestLoadersOfManyKeysThatFail(t *testing.T) {
@@ -272,8 +148,8 @@ func TestLoadersOfManyKeysThatFail(t *testing.T) {
 		"panic":  func() error { panic("x") },
 		"Goexit": func() error { runtime.Goexit(); return nil },
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			l, c := lockers(t, 0)
+		eachWay(t, func(t *testing.T, over way) {
+			l, c := lockers(t, over, 0)
 			defer c.Close()
 			keys, loads := numbered(0, 40), &tally{}
 			got, err := secure.For[string](c).GetOrLoadMany(t.Context(), keys, func(context.Context, []string) (map[string]string, error) { return nil, end() })
@@ -281,7 +157,7 @@ func TestLoadersOfManyKeysThatFail(t *testing.T) {
 				t.Errorf("%s: %v, %v", name, got, err)
 			}
 			l.none(t)
-			other := open(t, l.fake, func(o *secure.Options) { o.Backend = l })
+			other := open(t, l.fake, func(o *secure.Options) { o.Backend = over(l.fake, l) })
 			defer other.Close()
 			start := time.Now()
 			got, err = secure.For[string](other).GetOrLoadMany(t.Context(), keys, loads.loader(0))
@@ -295,10 +171,10 @@ func TestLoadersOfManyKeysThatFail(t *testing.T) {
 // Rule: an absent value is not stored, so each process finds out for itself; those
 // that wait for it find the others' values stored.
 func TestNegativeResultsOfManyKeysInTheFleet(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l, c := lockers(t, 0)
+	eachWay(t, func(t *testing.T, over way) {
+		l, c := lockers(t, over, 0)
 		defer c.Close()
-		other := open(t, l.fake, func(o *secure.Options) { o.Backend = l })
+		other := open(t, l.fake, func(o *secure.Options) { o.Backend = over(l.fake, l) })
 		defer other.Close()
 		loads := &tally{}
 		load := loads.loader(time.Second)
@@ -339,8 +215,8 @@ func (l *meddling) Lock(ctx context.Context, key string, lease time.Duration) (s
 // then and fails authentication is an error, as it is without locks.
 func TestManyKeysAreReadUnderTheirLocks(t *testing.T) {
 	for _, noL1 := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			l, writer := lockers(t, 0)
+		eachWay(t, func(t *testing.T, over way) {
+			l, writer := lockers(t, over, 0)
 			defer writer.Close()
 			m := &meddling{l, func(key string) {
 				switch key {
@@ -350,7 +226,7 @@ func TestManyKeysAreReadUnderTheirLocks(t *testing.T) {
 					l.plant(key, []byte("forged"))
 				}
 			}}
-			c := open(t, l.fake, func(o *secure.Options) { o.Backend, o.NoL1 = m, noL1 })
+			c := open(t, l.fake, func(o *secure.Options) { o.Backend, o.NoL1 = over(l.fake, m), noL1 })
 			defer c.Close()
 			loads := &tally{}
 			got, err := secure.For[string](c).GetOrLoadMany(t.Context(), []string{"stored", "forged", "missing"}, loads.loader(0))
@@ -373,8 +249,8 @@ func TestManyKeysAreReadUnderTheirLocks(t *testing.T) {
 // Rule: a load within a load of the same key does not wait for its lock, which the
 // outer one has.
 func TestLoadsWithinLoadsTakeNoLocks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l, c := lockers(t, 0)
+	eachWay(t, func(t *testing.T, over way) {
+		l, c := lockers(t, over, 0)
 		defer c.Close()
 		v, start := secure.For[string](c), time.Now()
 		inner := func(context.Context) (string, error) { return "inner", nil }
@@ -398,7 +274,7 @@ func TestManyKeysWithoutLocks(t *testing.T) {
 		"switched off":            func(l *locking, o *secure.Options) { o.Backend, o.FillLock = l, secure.Off },
 		"a backend that has none": func(*locking, *secure.Options) {},
 	} {
-		l, _ := lockers(t, time.Hour, "k000")
+		l, _ := lockers(t, oneByOne, time.Hour, "k000")
 		c := open(t, l.fake, func(o *secure.Options) { change(l, o) })
 		keys, loads := numbered(0, 10), &tally{}
 		got, err := secure.For[string](c).GetOrLoadMany(t.Context(), keys, loads.loader(0))

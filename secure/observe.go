@@ -42,8 +42,8 @@ type Observer struct {
 type Operation struct {
 	// Name is "get", "set", "delete", "exists", "load" or one of these with
 	// " many"; "loader" (the caller's function) or "refresh" (a background load).
-	// Of a Backend it is "get", "set", "delete", "exists", these with " many", or
-	// "lock".
+	// Of a Backend it is "get", "set", "delete", "exists", "lock" or one of these with
+	// " many".
 	Name string
 	// Backend is the kind of storage ("redis", "file", ...) if the operation is a
 	// call of the backend, with its retries; else "".

@@ -125,8 +125,9 @@ type Options struct {
 	// others for no longer: a load that takes up to 5 s runs once in the fleet, one
 	// of up to 10 s twice, a longer one in each process that waits for it. The locks
 	// are those of the sister SDKs ("<key>:lock"). A load costs the backend three
-	// more calls a key, to lock, read again and unlock; those of a batch run 16 at a
-	// time, or read together where the backend can.
+	// more calls a key, to lock, read again and unlock, of which it waits for the
+	// first two; those of a batch go together where the backend can (Redis: one round
+	// trip for each of the three), or else 16 at a time.
 	FillLock Switch
 	// Reliability overrides the profile: whether the backend, whichever it is, is
 	// wrapped in package resilient (retries, circuit breaker, bound on concurrent

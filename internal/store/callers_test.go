@@ -24,6 +24,7 @@ var writes = map[string][]string{
 	"Batcher":      {"SetMany", "DeleteMany"},
 	"TTLer":        {"Touch"},
 	"Locker":       {"Lock", "Unlock"},
+	"BatchLocker":  {"LockMany", "UnlockMany"},
 	"Swapper":      {"Swap"},
 	"Replacer":     {"Replace"},
 	"BatchSwapper": {"SwapMany"},

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -41,11 +42,35 @@ func (s *Store) lock(ctx context.Context, key string, d time.Duration) (token st
 // Held is a lock that LeaseMany has taken; the zero value is none.
 type Held struct{ key, token string }
 
-// LeaseMany is Lease for many keys: one result for each, in order, which is zero
-// if another owner has the lock. The first attempt that fails for another reason
-// ends it with that error; what has been taken by then is in the result, and is the
-// caller's to release. The backend must have locks.
+// LeaseMany is Lease for many keys, in one round trip where the backend can: one
+// result for each, in order, which is zero if another owner has the lock. An attempt
+// that fails for another reason is the error; what has been taken all the same is in
+// the result, and is the caller's to release. Where each is a call of its own, none is
+// begun after one that failed. The backend must have locks.
 func (s *Store) LeaseMany(ctx context.Context, keys []string, d time.Duration) ([]Held, error) {
+	if s.caps.BatchLocker == nil {
+		return s.leaseEach(ctx, keys, d)
+	}
+	out := make([]Held, len(keys))
+	var failure error
+	var results []backends.LockResult
+	ctx, call := s.begin(ctx, "lock many", "", len(keys))
+	defer func() {
+		call.many(len(results), func(i int) (bool, error) { return results[i].Err == nil, cmp.Or(failure, results[i].Err) })
+	}()
+	results = s.caps.BatchLocker.LockMany(ctx, keys, d)
+	for i, r := range results {
+		switch {
+		case r.Err == nil:
+			out[i] = Held{keys[i], r.Token}
+		case !errors.Is(r.Err, backends.ErrLocked):
+			failure = r.Err
+		}
+	}
+	return out, failure
+}
+
+func (s *Store) leaseEach(ctx context.Context, keys []string, d time.Duration) ([]Held, error) {
 	out := make([]Held, len(keys))
 	var mu sync.Mutex
 	var failure error
@@ -71,9 +96,13 @@ func (s *Store) LeaseMany(ctx context.Context, keys []string, d time.Duration) (
 func (s *Store) ReleaseMany(ctx context.Context, locks []Held) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
-	each(len(locks), func(i int) {
-		if locks[i] != (Held{}) {
-			_, _ = s.caps.Locker.Unlock(ctx, locks[i].key, locks[i].token)
+	if s.caps.BatchLocker != nil && len(locks) > 1 {
+		held := make([]backends.HeldLock, len(locks))
+		for i, l := range locks {
+			held[i] = backends.HeldLock{Key: l.key, Token: l.token}
 		}
-	})
+		_ = s.caps.BatchLocker.UnlockMany(ctx, held)
+		return
+	}
+	each(len(locks), func(i int) { _, _ = s.caps.Locker.Unlock(ctx, locks[i].key, locks[i].token) })
 }
