@@ -130,7 +130,7 @@ func TestResolution(t *testing.T) {
 		{"no memcached servers", map[string]string{master: one, "CACHEKIT_MEMCACHED_SERVERS": "127.0.0.1"}, "CACHEKIT_MEMCACHED_SERVERS: memcachedbackend: server 1 of 1 is not host:port", false},
 		{"the service", map[string]string{master: one, "CACHEKIT_API_KEY": "ck_sdk_x", "CACHEKIT_API_URL": "https://192.168.0.1"}, "CACHEKIT_API_URL", false},
 		{"a service elsewhere", map[string]string{master: one, "CACHEKIT_API_KEY": "ck_sdk_x", "CACHEKIT_API_URL": "https://cachekit.example"}, "Options.AllowCustomHost (CACHEKIT_ALLOW_CUSTOM_HOST) allows others", false},
-		{"a key that is none", map[string]string{master: one, "CACHEKIT_API_KEY": "ck_sdk_x y"}, "CACHEKIT_API_KEY", false},
+		{"a key that is none", map[string]string{master: one, "CACHEKIT_API_KEY": "ck_sdk_x y"}, "secure: configuration: cachekitio: CACHEKIT_API_KEY: the API key is not", false},
 		{"a timeout that is none", map[string]string{master: one, "CACHEKIT_API_KEY": "ck_sdk_x", "CACHEKIT_TIMEOUT": "soon"}, "CACHEKIT_TIMEOUT", false},
 		{"no key", map[string]string{"CACHEKIT_FILE_CACHE_DIR": dir}, "CACHEKIT_MASTER_KEY", false},
 		{"a bad key", map[string]string{master: "xyz", "CACHEKIT_FILE_CACHE_DIR": dir}, "not hex", false},

@@ -67,6 +67,8 @@ func resolveBackend(ctx context.Context, p profile, o *Options) (resolved, error
 		return resolved{}, err
 	case errors.As(err, &down):
 		return resolved{}, fmt.Errorf("secure: the backend of %s: %w", c.Source, classify(err))
+	case err != nil && c.Kind == kinds[envAPIKey]: // it names the option or variable
+		return resolved{}, misconfigured("%w", err)
 	case err != nil:
 		return resolved{}, misconfigured("%s: %w", c.Source, err)
 	}

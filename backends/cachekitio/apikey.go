@@ -32,9 +32,11 @@ var prefixes = map[Class]string{SDK: "ck_sdk_", Direct: "ck_api_", Legacy: "ck_l
 // maxAPIKeyBytes keeps a wrong file from becoming a header.
 const maxAPIKeyBytes = 512
 
+const notBearer = "the API key is not a bearer token of 1 to 512 characters (RFC 6750: A-Z a-z 0-9 - . _ ~ + / and = at the end); " +
+	"the usual cause is a line break, a space or a byte-order mark around it"
+
 // ErrAPIKey refuses an API key that is no bearer token.
-var ErrAPIKey = errors.New("cachekitio: the API key is not a bearer token of 1 to 512 characters (RFC 6750: A-Z a-z 0-9 - . _ ~ + / and = at the end); " +
-	"the usual cause is a line break, a space or a byte-order mark around it")
+var ErrAPIKey = errors.New("cachekitio: " + notBearer)
 
 // APIKey authenticates a client and names its tenant. It prints as
 // "[redacted]", whatever the verb, logger or marshaller. The zero value is no

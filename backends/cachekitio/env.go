@@ -38,7 +38,7 @@ func FromEnv() (*Options, error) {
 	if text, ok := os.LookupEnv(envAPIKey); ok {
 		key, err := ParseAPIKey(text)
 		if err != nil {
-			return nil, refused("%s: %v", envAPIKey, err)
+			return nil, refused("%s: %s", envAPIKey, notBearer)
 		}
 		o.APIKey = key
 	}

@@ -122,6 +122,8 @@ func TestFromEnv(t *testing.T) {
 				t.Errorf("FromEnv = %+v, %v", o, err)
 			case !tc.ok && (!errors.As(err, &refused) || !strings.Contains(err.Error(), "CACHEKIT_"+tc.name)):
 				t.Errorf("FromEnv = %v, want an *OptionsError that names the variable", err)
+			case !tc.ok && strings.Count(err.Error(), "cachekitio:") != 1:
+				t.Errorf("FromEnv = %v, which does not name the package once", err)
 			case !tc.ok && len(tc.value) > 3 && strings.Contains(err.Error(), strings.TrimSpace(tc.value)):
 				t.Errorf("FromEnv = %v, which repeats the value", err)
 			}
