@@ -48,10 +48,11 @@ func Open(ctx context.Context, opts *Options) (*Backend, error) {
 	var rules guard.Rules
 	if !o.AllowCustomHost {
 		rules.Hosts = hosts
+		rules.Remedies.Hosts = "Options.AllowCustomHost (" + envAllowCustom + ") allows others"
 	}
 	origin, err := rules.Parse(o.URL)
 	if err != nil {
-		return nil, refused("Options.URL (%s): %v%s", envURL, err, remedy(o.URL))
+		return nil, refused("Options.URL (%s): %v", envURL, err)
 	}
 	if err := checkProxy(o); err != nil {
 		return nil, err
@@ -68,14 +69,6 @@ func Open(ctx context.Context, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	return b, nil
-}
-
-// remedy names the option that would allow url, if one would.
-func remedy(url string) string {
-	if _, err := (guard.Rules{}).Parse(url); err != nil {
-		return ""
-	}
-	return "; Options.AllowCustomHost (" + envAllowCustom + ") allows others"
 }
 
 func checkProxy(o Options) error {

@@ -62,7 +62,7 @@ func TestRefusalsNameTheRemedy(t *testing.T) {
 	for rawURL, want := range map[string]string{
 		"http://canary.test/{key}":       "(Options.PlainHTTP allows http)",
 		"https://127.0.0.1/{key}":        "(Options.PrivateNetwork allows private addresses)",
-		"http://localhost/{key}":         "(Options.PlainHTTP and Options.PrivateNetwork allow http and private addresses)",
+		"http://localhost/{key}":         "(Options.PlainHTTP allows http, Options.PrivateNetwork allows private addresses)",
 		"https://169.254.169.254/{key}":  "",
 		"https://user:canary@kv.t/{key}": "",
 	} {

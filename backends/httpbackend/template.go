@@ -28,11 +28,12 @@ type template struct {
 // of. An error is a [*guard.URLError] or an [*OptionsError].
 func parseTemplate(raw string, rules guard.Rules) (*url.URL, template, error) {
 	rules.Query = true
+	rules.Remedies = guard.Remedies{Plain: "Options.PlainHTTP allows http", Private: "Options.PrivateNetwork allows private addresses"}
 	var tmpl template
 	marked := strings.ReplaceAll(strings.ReplaceAll(raw, "{key}", keyMark), "{ttl}", ttlMark)
 	u, err := rules.Parse(marked)
 	if err != nil {
-		return nil, tmpl, &OptionsError{err.Error() + remedy(marked, rules)}
+		return nil, tmpl, &OptionsError{err.Error()}
 	}
 	target := u.RequestURI()
 	switch {
@@ -46,27 +47,6 @@ func parseTemplate(raw string, rules guard.Rules) (*url.URL, template, error) {
 		return nil, tmpl, &OptionsError{"invalid URL: {ttl} must be the value of one query parameter"}
 	}
 	return u, newTemplate(u, target), nil
-}
-
-// remedy names the options that would allow what rules refuse.
-func remedy(raw string, rules guard.Rules) string {
-	plain, private := rules, rules
-	plain.Plain, private.Private = true, true
-	both := plain
-	both.Private = true
-	for _, c := range []struct {
-		rules guard.Rules
-		text  string
-	}{
-		{plain, "Options.PlainHTTP allows http"},
-		{private, "Options.PrivateNetwork allows private addresses"},
-		{both, "Options.PlainHTTP and Options.PrivateNetwork allow http and private addresses"},
-	} {
-		if _, err := c.rules.Parse(raw); err == nil {
-			return " (" + c.text + ")"
-		}
-	}
-	return ""
 }
 
 func newTemplate(u *url.URL, target string) template {

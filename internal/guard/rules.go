@@ -23,17 +23,30 @@ type Rules struct {
 	Private bool
 	// Query allows a query in the URL.
 	Query bool
+	// Remedies say which options of the caller would lift Hosts, Plain and Private,
+	// for the errors of Parse; empty where there is none.
+	Remedies Remedies
 }
+
+// Remedies are clauses such as "Options.PlainHTTP allows http".
+type Remedies struct{ Hosts, Plain, Private string }
 
 // URLError refuses a URL. Its text never holds any part of the URL.
 type URLError struct {
 	Reason string
+	// Remedy names the options that would allow the URL, if any would.
+	Remedy string
 	// Err is ErrAddress if the host is an address that the rules refuse.
 	Err error
 }
 
-// Error says what is wrong with the URL.
-func (e *URLError) Error() string { return "invalid URL: " + e.Reason }
+// Error says what is wrong with the URL and what would help.
+func (e *URLError) Error() string {
+	if e.Remedy == "" {
+		return "invalid URL: " + e.Reason
+	}
+	return "invalid URL: " + e.Reason + " (" + e.Remedy + ")"
+}
 
 // Unwrap returns the cause.
 func (e *URLError) Unwrap() error { return e.Err }
@@ -41,6 +54,48 @@ func (e *URLError) Unwrap() error { return e.Err }
 // Parse parses raw and applies the rules to its text. The host of the result is
 // in lower case, without a dot at the end. An error is a [*URLError].
 func (r Rules) Parse(raw string) (*url.URL, error) {
+	u, err := r.parse(raw)
+	var refused *URLError
+	if errors.As(err, &refused) {
+		refused.Remedy = r.remedy(raw)
+	}
+	return u, err
+}
+
+// remedy names the options without which raw stays refused, or none if it would
+// stay so with all of them.
+func (r Rules) remedy(raw string) string {
+	options := []struct {
+		remedy string
+		set    func(*Rules)
+	}{
+		{r.Remedies.Hosts, func(r *Rules) { r.Hosts = nil }},
+		{r.Remedies.Plain, func(r *Rules) { r.Plain = true }},
+		{r.Remedies.Private, func(r *Rules) { r.Private = true }},
+	}
+	allowed := func(without int) bool {
+		looser := r
+		for i, o := range options {
+			if i != without && o.remedy != "" {
+				o.set(&looser)
+			}
+		}
+		_, err := looser.parse(raw)
+		return err == nil
+	}
+	if !allowed(-1) {
+		return ""
+	}
+	var needed []string
+	for i, o := range options {
+		if !allowed(i) {
+			needed = append(needed, o.remedy)
+		}
+	}
+	return strings.Join(needed, ", ")
+}
+
+func (r Rules) parse(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:

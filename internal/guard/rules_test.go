@@ -167,3 +167,32 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Rule: a refusal names the options that would lift it, all of them and no other,
+// and none if there would be another reason.
+func TestRemedies(t *testing.T) {
+	named := guard.Rules{Hosts: []string{"a.test"}, Remedies: guard.Remedies{Hosts: "hosts", Plain: "plain", Private: "private"}}
+	for _, c := range []struct {
+		raw, want string
+	}{
+		{"http://a.test", "plain"},
+		{"https://b.test", "hosts"},
+		{"http://b.test", "hosts, plain"},
+		{"https://10.0.0.1", "hosts, private"},
+		{"http://localhost", "hosts, plain, private"},
+		{"https://169.254.169.254", ""},
+		{"ftp://a.test", ""},
+		{"http://a.test?q", ""},
+	} {
+		_, err := named.Parse(c.raw)
+		var bad *guard.URLError
+		if !errors.As(err, &bad) || bad.Remedy != c.want || c.want != "" && !strings.HasSuffix(err.Error(), " ("+c.want+")") {
+			t.Errorf("%s = %v, want the remedy %q", c.raw, err, c.want)
+		}
+	}
+	unnamed := named
+	unnamed.Remedies.Plain = ""
+	if _, err := unnamed.Parse("http://b.test"); err == nil || strings.Contains(err.Error(), "hosts") {
+		t.Errorf("one remedy of two that are needed: %v", err)
+	}
+}
