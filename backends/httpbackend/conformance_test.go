@@ -11,6 +11,7 @@ import (
 
 // The suite against nginx, which knows no TTL: entries are framed.
 func TestConformanceNginx(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	s := testenv.Nginx(t, &testenv.NginxOptions{Authorization: "Bearer " + token})
 	for scheme, addr := range map[string]string{"http": s.Addr(), "https": s.TLSAddr()} {
 		t.Run(scheme, func(t *testing.T) {

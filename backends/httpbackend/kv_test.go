@@ -140,6 +140,7 @@ var told = map[string]struct {
 
 // The suite against a service that is told the TTL, in the ways there are.
 func TestConformanceTold(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	for name, c := range told {
 		t.Run(name, func(t *testing.T) {
 			backendtest.Run(t, backendtest.Harness{

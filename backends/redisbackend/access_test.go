@@ -22,6 +22,7 @@ const appUser = "user app on >" + password + " resetkeys ~app:* %s +get +set +mg
 
 // Rule: the whole suite passes for an ACL user over TLS in RESP3.
 func TestConformanceTLSUserRESP3(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	s := testenv.Redis(t, &testenv.RedisOptions{TLS: true, Config: []string{fmt.Sprintf(appUser, "~*")}})
 	client := func(addr string) *redis.Client {
 		opts := usable(addr)
@@ -101,6 +102,7 @@ func refused(t *testing.T, op string, err error) {
 // Rule: what is wrong between client and server in TLS is an error in time, and
 // no connection falls back to plain text.
 func TestTLSMismatch(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	s := testenv.Redis(t, &testenv.RedisOptions{TLS: true, Password: password})
 	wrongName := s.TLSConfig()
 	wrongName.ServerName = "cache.example"

@@ -28,6 +28,7 @@ func (n network) subject(b backends.Backend, other func(testing.TB) backends.Bac
 }
 
 func TestConformanceOpen(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	s := testenv.Redis(t, &testenv.RedisOptions{Password: password})
 	backendtest.Run(t, backendtest.Harness{Want: capabilities, Open: func(tb testing.TB) backendtest.Subject {
 		s.Do("FLUSHALL")
@@ -38,6 +39,7 @@ func TestConformanceOpen(t *testing.T) {
 }
 
 func TestConformanceNew(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	s := testenv.Redis(t, &testenv.RedisOptions{Password: password})
 	backendtest.Run(t, backendtest.Harness{Want: capabilities, Open: func(tb testing.TB) backendtest.Subject {
 		s.Do("FLUSHALL")
@@ -50,6 +52,7 @@ func TestConformanceNew(t *testing.T) {
 }
 
 func TestConformanceCluster(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	c := testenv.RedisCluster(t, 0)
 	backendtest.Run(t, backendtest.Harness{Want: capabilities, Open: func(tb testing.TB) backendtest.Subject {
 		for _, m := range c.Masters {
@@ -62,6 +65,7 @@ func TestConformanceCluster(t *testing.T) {
 }
 
 func TestConformanceSentinel(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	s := testenv.RedisSentinel(t)
 	options := func() *redis.FailoverOptions {
 		return &redis.FailoverOptions{MasterName: s.Name, SentinelAddrs: s.Addrs(), ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1}

@@ -90,6 +90,7 @@ func inStep(t testing.TB, h *heard, other *redisbackend.Backend) {
 
 // Rule: a write over the link is a write: the suite holds for it too.
 func TestConformanceLinked(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	s := testenv.Redis(t, &testenv.RedisOptions{Password: password})
 	backendtest.Run(t, backendtest.Harness{Want: capabilities, Open: func(tb testing.TB) backendtest.Subject {
 		s.Do("FLUSHALL")
@@ -109,6 +110,7 @@ func TestConformanceLinked(t *testing.T) {
 
 // Rule: nor does a Cluster make a difference.
 func TestConformanceLinkedCluster(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	c := testenv.RedisCluster(t, 0)
 	backendtest.Run(t, backendtest.Harness{Want: capabilities, Open: func(tb testing.TB) backendtest.Subject {
 		for _, m := range c.Masters {

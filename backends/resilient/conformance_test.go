@@ -14,6 +14,7 @@ import (
 )
 
 func TestConformanceOverFiles(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	open := func(tb testing.TB, dir string) backends.Backend {
 		inner, err := filebackend.Open(dir, nil)
 		if err != nil {
@@ -46,6 +47,7 @@ func TestConformanceOverFiles(t *testing.T) {
 }
 
 func TestConformanceOverRedis(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	const password = "correct:horse/battery@staple"
 	s := testenv.Redis(t, &testenv.RedisOptions{Password: password})
 	backendtest.Run(t, backendtest.Harness{
