@@ -25,7 +25,7 @@ type Backend struct {
 	closed  atomic.Bool
 
 	deadlines deadlines
-	epoch     time.Time // of now
+	pulse     pulse
 
 	retried, rejected, refused atomic.Uint64
 }
@@ -49,7 +49,8 @@ func New(inner backends.Backend, opts *Options) (*Backend, error) {
 	return &Backend{
 		inner: inner, caps: backends.CapabilitiesOf(inner), opts: o,
 		places: newPlaces(&o), breaker: newBreaker(&o), retries: newRetryPolicy(&o),
-		turns: turns{seed: maphash.MakeSeed()}, deadlines: deadlines{timeout: o.Timeout}, epoch: time.Now(),
+		turns: turns{seed: maphash.MakeSeed()}, deadlines: deadlines{timeout: o.Timeout},
+		pulse: pulse{epoch: time.Now(), length: min(o.Timeout/shares, longestBeat)},
 	}, nil
 }
 
@@ -91,7 +92,7 @@ func (b *Backend) Health(ctx context.Context) backends.Health {
 	within := ctx
 	if _, ok := ctx.Deadline(); !ok && b.opts.bounded() {
 		var cancel context.CancelFunc
-		within, cancel = b.deadlines.within(ctx, b.now())
+		within, cancel = b.deadlines.within(ctx, b.pulse.now())
 		defer cancel()
 	}
 	h := b.inner.Health(within)

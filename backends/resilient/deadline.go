@@ -23,13 +23,13 @@ type deadlines struct {
 // shared is a context with the deadline of all calls that begin before until.
 type shared struct {
 	context.Context
-	until time.Duration // by Backend.now
+	until time.Duration // by pulse.now
 	// cancel is never called: what is left of the context ends at its deadline.
 	cancel context.CancelFunc
 }
 
 // within returns ctx with a deadline, and what releases it. now is the time by
-// Backend.now.
+// pulse.now.
 func (d *deadlines) within(ctx context.Context, now time.Duration) (context.Context, func()) {
 	if ctx.Err() != nil {
 		return ctx, func() {}

@@ -28,8 +28,8 @@ type Options struct {
 	// Timeout bounds a call with all its attempts if its context has no
 	// deadline (calls that begin together share one, so it may be up to a
 	// sixteenth less); backends.NoExpiry leaves such a call to the backend's own
-	// limits. It also bounds how long after its beginning a call is retried.
-	// Default 5 s.
+	// limits. It also bounds, as closely, how long after its beginning a call is
+	// retried. Default 5 s.
 	Timeout time.Duration
 
 	// Attempts is how often a call is sent, the first time included; 1 switches

@@ -28,27 +28,45 @@ type call struct {
 
 	ours    bool // the deadline is the wrapper's
 	probe   bool
-	start   time.Duration // by Backend.now
+	began   moment
 	verdict verdict
 }
-
-// now is the time since the wrapper was built: half the cost of time.Now, which
-// reads two clocks.
-func (b *Backend) now() time.Duration { return time.Since(b.epoch) }
 
 // attempt sends a call once. It captures nothing, so that it costs no
 // allocation.
 type attempt[A, T any] func(ctx context.Context, b *Backend, arg A) (T, error)
 
-// run makes the call c: it sees to the deadline.
-func run[A, T any](ctx context.Context, b *Backend, c call, arg A, send attempt[A, T]) (T, error) {
-	if _, ok := ctx.Deadline(); ok || !b.opts.bounded() {
-		return guard(ctx, b, c, arg, send)
+// run makes the call c: its first attempt, within the bulkhead and the breaker, and
+// what has to follow.
+func run[A, T any](ctx context.Context, b *Backend, c call, arg A, send attempt[A, T]) (v T, err error) {
+	if _, ok := ctx.Deadline(); !ok && !c.ours && b.opts.bounded() {
+		return runWithin(ctx, b, c, arg, send)
 	}
-	c.ours, c.start = true, b.now()
-	within, cancel := b.deadlines.within(ctx, c.start)
+	if err := b.enter(ctx, &c); err != nil {
+		return v, err
+	}
+	defer b.leave(&c) // a backend may panic too
+	if c.probe {
+		b.breaker.report()
+	}
+	v, err = send(ctx, b, arg)
+	if err == nil || err == backends.ErrNotFound {
+		c.verdict = answered
+		return v, err
+	}
+	if e := passing(err); e != nil && !c.once && !c.probe {
+		v, err = again(ctx, b, c, arg, send, v, e, err)
+	}
+	c.verdict = b.judge(err, &c)
+	return v, err
+}
+
+// runWithin is run with a deadline of the wrapper.
+func runWithin[A, T any](ctx context.Context, b *Backend, c call, arg A, send attempt[A, T]) (T, error) {
+	c.ours, c.began.at = true, b.pulse.now()
+	within, cancel := b.deadlines.within(ctx, c.began.at)
 	defer cancel()
-	v, err := guard(within, b, c, arg, send)
+	v, err := run(within, b, c, arg, send)
 	return v, ownDeadline(ctx, c.op, err)
 }
 
@@ -65,23 +83,6 @@ func ownDeadline(ctx context.Context, op string, err error) error {
 		return err
 	}
 	return &backends.Error{Op: op, Backend: backendType, Kind: backends.Timeout, Err: errTimeout}
-}
-
-// guard makes the first attempt, within the bulkhead and the breaker.
-func guard[A, T any](ctx context.Context, b *Backend, c call, arg A, send attempt[A, T]) (v T, err error) {
-	if err := b.enter(ctx, &c); err != nil {
-		return v, err
-	}
-	defer b.leave(&c) // a backend may panic too
-	if c.probe {
-		b.breaker.report()
-	}
-	v, err = send(ctx, b, arg)
-	if e := passing(err); e != nil && !c.once && !c.probe {
-		v, err = again(ctx, b, c, arg, send, v, e, err)
-	}
-	c.verdict = b.judge(err, &c)
-	return v, err
 }
 
 // enter admits a call, which then has to leave.
@@ -106,8 +107,12 @@ func (b *Backend) enter(ctx context.Context, c *call) error {
 		b.refused.Add(1)
 		return &backends.Error{Op: c.op, Backend: backendType, Kind: backends.CircuitOpen, Err: errOpen}
 	}
-	if c.probe = probe; waited || c.start == 0 {
-		c.start = b.now()
+	c.probe = probe
+	switch {
+	case waited:
+		c.began.at = b.pulse.now()
+	case !c.ours:
+		c.began = b.pulse.begin()
 	}
 	return nil
 }
@@ -173,7 +178,7 @@ func (b *Backend) planned(ctx context.Context, c call, e *backends.Error, n int)
 		longest += min(longest, b.opts.MaxDelay-longest)
 	}
 	delay := max(rand.N(longest), e.RetryAfter)
-	if b.opts.bounded() && b.now()+delay-c.start >= b.opts.Timeout {
+	if b.opts.bounded() && b.pulse.since(c.began)+delay >= b.opts.Timeout {
 		return 0, false
 	}
 	deadline, ok := ctx.Deadline()

@@ -17,8 +17,8 @@ const (
 	failed                  // it is not
 )
 
-// hopeless is how long a storage may leave a call unanswered before the end of
-// the caller's context counts against it.
+// hopeless is how long a storage may leave a call unanswered (or a beat less)
+// before the end of the caller's context counts against it.
 const hopeless = time.Second
 
 // partial is the failure of some keys of a batch, others of which were answered.
@@ -54,7 +54,7 @@ func (b *Backend) judge(err error, c *call) verdict {
 		}
 		return silent
 	}
-	if isContext(err) && b.now()-c.start >= hopeless {
+	if isContext(err) && b.pulse.since(c.began) >= hopeless {
 		return failed
 	}
 	return silent
