@@ -11,16 +11,25 @@ type call[V any] struct {
 	done  chan struct{}
 	value V
 	err   error
-	waits []*call[V] // what its load waits for; guarded by the group's lock
+	run   *running[V] // own, or one for several keys
+	own   running[V]
+}
+
+// running is a load that is under way, of one key or several.
+type running[V any] struct {
+	waits map[*call[V]]int // what it waits for, and how often; guarded by the group's lock
 }
 
 // join returns the load of key that is under way, or enters a new one, which
-// the caller runs. It is called with the group locked.
-func (g *Group[V]) join(key string) (c *call[V], entered bool) {
+// the caller runs: by together if it is not nil. It is called with the group locked.
+func (g *Group[V]) join(key string, together *running[V]) (c *call[V], entered bool) {
 	if c, ok := g.calls[key]; ok {
 		return c, false
 	}
-	c = &call[V]{key: key, done: make(chan struct{})}
+	c = &call[V]{key: key, done: make(chan struct{}), run: together}
+	if together == nil {
+		c.run = &c.own
+	}
 	g.calls[key] = c
 	g.wg.Add(1)
 	return c, true
@@ -29,7 +38,7 @@ func (g *Group[V]) join(key string) (c *call[V], entered bool) {
 // run runs the load of c to its end, however it ends. in is where the caller
 // of the load is. after, if not nil, is called in the end.
 func (g *Group[V]) run(ctx context.Context, in *inside, c *call[V], load func(ctx context.Context) (V, error), after func()) {
-	ctx, cancel := g.detach(ctx, &inside{group: g, call: c, outer: in})
+	ctx, cancel := g.detach(ctx, &inside{group: g, run: c.run, outer: in})
 	c.err = ErrGoexit
 	defer func() {
 		cancel()

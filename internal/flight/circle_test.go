@@ -162,3 +162,46 @@ func TestLoadsThatGaveUpAreWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// Loads of several keys that are under way ask for each other's keys, by whichever
+// of theirs: they do not wait for each other in a circle.
+func TestBatchesDoNotWaitInACircle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := flight.New[string](nil)
+		defer g.Close()
+		start := time.Now()
+		for own, other := range map[string]string{"a": "b", "b": "c", "c": "a"} {
+			go func() {
+				outer := func(ctx context.Context, keys []string, settle func(int, flight.Outcome[string])) {
+					time.Sleep(time.Second)
+					settle(0, flight.Outcome[string]{Value: "first"}) // the others wait for the second
+					inner := func(_ context.Context, keys []string, settle func(int, flight.Outcome[string])) {
+						for i := range keys {
+							settle(i, flight.Outcome[string]{Value: "inner"})
+						}
+					}
+					for i, o := range g.DoMany(ctx, []string{other + "2", other + "3"}, func(string) {}, inner) {
+						if o.Err != nil {
+							t.Errorf("%s, inner key %d: %v", own, i, o.Err)
+						}
+					}
+					time.Sleep(time.Second)
+					for i := range keys {
+						settle(i, flight.Outcome[string]{Value: "outer"})
+					}
+				}
+				for i, o := range g.DoMany(t.Context(), []string{own + "1", own + "2", own + "3"}, func(string) {}, outer) {
+					if o.Err != nil || (o.Value == "first") != (i == 0) {
+						t.Errorf("%s, key %d: %+v", own, i, o)
+					}
+				}
+				// The last to ask goes on at once, the others wait for the end of the next.
+				if took := time.Since(start); took > 4*time.Second {
+					t.Errorf("%s took %v", own, took)
+				}
+			}()
+		}
+		synctest.Wait()
+		time.Sleep(time.Minute)
+	})
+}

@@ -111,14 +111,14 @@ func (g *Group[V]) Do(ctx context.Context, key string, load func(ctx context.Con
 		g.mu.Unlock()
 		return v, false, ErrClosed
 	}
-	c, entered := g.join(key)
+	c, entered := g.join(key, nil)
 	circle := !entered && g.circle(in, c)
 	if !circle {
 		g.wait(in, c)
 	}
 	g.mu.Unlock()
 	if circle {
-		v, err = nested(g, ctx, in, load, c)
+		v, err = nested(ctx, in, load, c)
 		return v, false, err
 	}
 	if entered {
@@ -142,7 +142,7 @@ func (g *Group[V]) Go(ctx context.Context, key string, load func(ctx context.Con
 	g.mu.Lock()
 	entered, c := false, (*call[V])(nil)
 	if !g.closed {
-		c, entered = g.join(key)
+		c, entered = g.join(key, nil)
 	}
 	g.mu.Unlock()
 	if !entered {

@@ -63,18 +63,24 @@ type batch[V any] struct {
 }
 
 func (g *Group[V]) joinMany(in *inside, keys []string) (batch[V], error) {
-	b := batch[V]{calls: make([]*call[V], len(keys))}
+	b, together := batch[V]{calls: make([]*call[V], len(keys))}, new(running[V])
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
 		return b, ErrClosed
 	}
+	circles := map[*running[V]]bool{}
 	for i, key := range keys {
-		c, entered := g.join(key)
+		c, entered := g.join(key, together)
+		circle, known := circles[c.run]
+		if !entered && !known {
+			circle = g.circle(in, c)
+			circles[c.run] = circle
+		}
 		switch {
 		case entered:
 			b.mine = append(b.mine, c)
-		case g.circle(in, c):
+		case circle:
 			b.again = append(b.again, c)
 			continue
 		}
@@ -90,10 +96,7 @@ func (g *Group[V]) joinMany(in *inside, keys []string) (batch[V], error) {
 // runMany is run for one load of several calls.
 func (g *Group[V]) runMany(ctx context.Context, in *inside, calls []*call[V], load Loader[V]) {
 	defer g.wg.Done()
-	for _, c := range calls {
-		in = &inside{group: g, call: c, outer: in}
-	}
-	ctx, cancel := g.detach(ctx, in)
+	ctx, cancel := g.detach(ctx, &inside{group: g, run: calls[0].run, outer: in})
 	defer cancel()
 	settleAll(ctx, calls, load, func(i int, o Outcome[V]) {
 		calls[i].value, calls[i].err = o.Value, o.Err
@@ -107,7 +110,7 @@ func (g *Group[V]) nestedMany(ctx context.Context, in *inside, calls []*call[V],
 		return nil
 	}
 	out := make([]Outcome[V], len(calls))
-	_, err := nested(g, ctx, in, func(ctx context.Context) (struct{}, error) {
+	_, err := nested(ctx, in, func(ctx context.Context) (struct{}, error) {
 		for _, c := range calls {
 			lead(c.key)
 		}

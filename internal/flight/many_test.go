@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,4 +132,41 @@ func TestManyKeepsWhatThereIs(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Rule: what a load of many keys keeps for loads of many keys within it grows with
+// their sum, not with their product.
+func TestLargeBatchesWithinLargeOnes(t *testing.T) {
+	g := flight.New[int](nil)
+	defer g.Close()
+	const n = 3000
+	keys := make([]string, 2*n)
+	for i := range keys {
+		keys[i] = strconv.Itoa(i)
+	}
+	all := func(ctx context.Context, keys []string, settle func(int, flight.Outcome[int])) {
+		for i := range keys {
+			settle(i, flight.Outcome[int]{Value: 1})
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i, o := range g.DoMany(t.Context(), keys[:n], func(string) {}, func(ctx context.Context, keys2 []string, settle func(int, flight.Outcome[int])) {
+		for _, inner := range [][]string{keys[n:], keys[:n]} {
+			for i, o := range g.DoMany(ctx, inner, func(string) {}, all) {
+				if o.Value != 1 || o.Err != nil {
+					t.Errorf("inner key %d: %+v", i, o)
+				}
+			}
+		}
+		all(ctx, keys2, settle)
+	}) {
+		if o.Value != 1 || o.Err != nil {
+			t.Errorf("key %d: %+v", i, o)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if got := (after.TotalAlloc - before.TotalAlloc) >> 20; got > 32 {
+		t.Errorf("%d MiB were allocated for batches of %d keys", got, n)
+	}
 }
