@@ -22,7 +22,8 @@
 // deadline gets one of Options.Timeout for all attempts together; where that
 // ends the call, the error is of kind Timeout. No attempt begins later than
 // Options.Timeout after the first, nor after a wait that the context would not
-// survive: the call then returns the storage's error at once.
+// survive, nor where the server asks to wait longer than 30 s: the call then
+// returns the storage's error at once, with its RetryAfter.
 //
 // # What is retried
 //

@@ -84,6 +84,31 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
+// Rule: no server has a call wait longer than 30 s, whatever the options and the
+// caller allow.
+func TestRetryAfterIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		b := wrap(t, m, &resilient.Options{Timeout: backends.NoExpiry})
+		later, cancel := context.WithTimeout(t.Context(), 2*366*24*time.Hour)
+		defer cancel()
+		for _, ctx := range []context.Context{t.Context(), later} {
+			for asked, waits := range map[time.Duration]bool{30 * time.Second: true, 30*time.Second + 1: false, 366 * 24 * time.Hour: false} {
+				m.calls, m.fail = nil, failTimes(1, &backends.Error{Kind: backends.Transient, RetryAfter: asked})
+				start := time.Now()
+				err := b.Set(ctx, "k", nil, 1)
+				var failed *backends.Error
+				switch {
+				case waits && (err != nil || time.Since(start) != asked):
+					t.Errorf("Retry-After %v: %v after %v, want nil after it", asked, err, time.Since(start))
+				case !waits && (!errors.As(err, &failed) || failed.RetryAfter != asked || time.Since(start) != 0 || m.sent("set", "k") != 1):
+					t.Errorf("Retry-After %v: %v after %v, want the failure with it at once", asked, err, time.Since(start))
+				}
+			}
+		}
+	})
+}
+
 func TestRetryAfterIsHonoured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()

@@ -170,12 +170,19 @@ func again[A, T any](ctx context.Context, b *Backend, c call, arg A, send attemp
 	return v, err
 }
 
+// longestRetryAfter is how long a server can have a call wait for its next
+// attempt.
+const longestRetryAfter = 30 * time.Second
+
 // planned returns how long to wait after attempt n, and whether there is the
 // time for it.
 func (b *Backend) planned(ctx context.Context, c call, e *backends.Error, n int) (time.Duration, bool) {
 	longest := min(b.opts.BaseDelay, b.opts.MaxDelay)
 	for range n - 1 {
 		longest += min(longest, b.opts.MaxDelay-longest)
+	}
+	if e.RetryAfter > longestRetryAfter {
+		return 0, false
 	}
 	delay := max(rand.N(longest), e.RetryAfter)
 	if b.opts.bounded() && b.pulse.since(c.began)+delay >= b.opts.Timeout {
