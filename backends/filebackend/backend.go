@@ -19,6 +19,7 @@ type Backend struct {
 	slots   chan struct{} // calls in goroutines of their own
 	calls   chan func()   // to goroutines that wait for one
 	waiting atomic.Int32  // how many do
+	groups  chan struct{} // groups of batches that are written
 	stripes [stripeCount]chan struct{}
 	usage   usage
 
@@ -57,7 +58,7 @@ func open(path string, opts *Options, gate func() error) (*Backend, error) {
 		return nil, fmt.Errorf("filebackend: opening the cache directory: %w", err)
 	}
 	b := &Backend{
-		opts: o, dir: d, slots: make(chan struct{}, maxDetached), calls: make(chan func()),
+		opts: o, dir: d, slots: make(chan struct{}, maxDetached), calls: make(chan func()), groups: make(chan struct{}, batchWorkers),
 		stop: make(chan struct{}), idle: make(chan struct{}), pid: os.Getpid(),
 	}
 	b.temps.Store(rand.Uint64())

@@ -77,6 +77,16 @@ func (b *Backend) writeAll(ctx context.Context, writes []write, values []*[]byte
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	// More groups at once, of several batches, would spin for the kernel's lock of
+	// the directory. Where each write is flushed, all that wait are flushed together.
+	if !b.opts.Sync {
+		select {
+		case b.groups <- struct{}{}:
+			defer func() { <-b.groups }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	if err := b.acquire(); err != nil {
 		return nil, err
 	}
@@ -106,8 +116,8 @@ func (b *Backend) DeleteMany(ctx context.Context, keys []string) []backends.Dele
 	return out
 }
 
-// batchWorkers is how many calls of a batch run at once: system calls on cached
-// files take a processor each, so more do not help.
+// batchWorkers is how many calls of a batch run at once, and groups of all batches:
+// system calls on cached files take a processor each, so more do not help.
 const batchWorkers = 4
 
 // each runs f for 0..n-1 and waits for all.

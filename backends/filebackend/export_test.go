@@ -24,6 +24,9 @@ func (b *Backend) PretendMemory() { b.dir.memory.Store(true) }
 // InPlaceBytes is the size of a value up to which they do.
 const InPlaceBytes = inPlaceBytes
 
+// BatchWorkers is how many groups of batches are written at once.
+const BatchWorkers = batchWorkers
+
 // Enforce makes one pass of the bound and waits for it.
 func (b *Backend) Enforce() {
 	b.usage.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -151,4 +152,68 @@ func TestCopiesAreOwn(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Rule: however many batches come at once, few of their groups are written at once:
+// the others would spin for the kernel's lock of the directory.
+func TestFewGroupsAtOnce(t *testing.T) {
+	var running, most, count atomic.Int32
+	b, err := filebackend.OpenGated(privateDir(t), &filebackend.Options{MaxBytes: -1}, func() error {
+		n := running.Add(1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		time.Sleep(100 * time.Microsecond)
+		running.Add(-1)
+		count.Add(1)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var batches sync.WaitGroup
+	for n := range 16 {
+		batches.Go(func() {
+			items := itemsOf(20, func(int) []byte { return []byte("v") })
+			for i := range items {
+				items[i].Key = benchKey(20*n + i)
+			}
+			if err := errors.Join(b.SetMany(ctx, items)...); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	batches.Wait()
+	if most.Load() > filebackend.BatchWorkers || count.Load() < 16*20 {
+		t.Errorf("%d calls of the file system at once, of %d, want up to %d", most.Load(), count.Load(), filebackend.BatchWorkers)
+	}
+}
+
+// Rule: a batch that waits for its turn behind others, on a disk that hangs, ends
+// with its context.
+func TestWaitingBatchEnds(t *testing.T) {
+	d := new(disk)
+	b := openOn(t, d, privateDir(t), &filebackend.Options{MaxBytes: -1})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	d.stall()
+	var batches sync.WaitGroup
+	for n := range filebackend.BatchWorkers {
+		batches.Go(func() { b.SetMany(ctx, []backends.Item{{Key: benchKey(n), TTL: time.Hour}}) })
+	}
+	for _, stuck := d.seen(); stuck < filebackend.BatchWorkers; _, stuck = d.seen() {
+		time.Sleep(time.Millisecond)
+	}
+	short, done := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer done()
+	if err := b.SetMany(short, []backends.Item{{Key: "k", TTL: time.Hour}})[0]; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("SetMany = %v, want the end of the context", err)
+	}
+	if calls, _ := d.seen(); calls != filebackend.BatchWorkers {
+		t.Errorf("%d calls of the file system, want those of the %d that have their turn", calls, filebackend.BatchWorkers)
+	}
+	cancel()
+	batches.Wait()
 }
