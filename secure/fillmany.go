@@ -73,6 +73,9 @@ func (m *fillingMany) round(ctx context.Context, first bool, until time.Time) {
 func (m *fillingMany) lease(ctx context.Context, first bool) bool {
 	ask := m.readable()
 	n := len(ask)
+	if n == 0 {
+		return true
+	}
 	if !first && n > probes {
 		n = probes
 		m.pending = slices.Concat(ask[n:], ask[:n])

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/counted"
 )
 
 // batch is the state of one call for many keys: what was asked, what became of
@@ -133,7 +134,7 @@ func runBatch[I, R any](ctx context.Context, b *Backend, c call, m *batch[I, R])
 		return []R{}
 	}
 	_, err := run(ctx, b, c, m, func(ctx context.Context, b *Backend, m *batch[I, R]) (struct{}, error) {
-		return struct{}{}, m.attempt(ctx, b)
+		return struct{}{}, m.attempt(ctx, b, c.op)
 	})
 	if m.results == nil {
 		m.results = make([]R, len(m.inputs))
@@ -155,11 +156,11 @@ func runBatch[I, R any](ctx context.Context, b *Backend, c call, m *batch[I, R])
 
 // attempt sends what is to be asked and returns the failure of those inputs that
 // may be asked again, as the failure of a part if others were answered.
-func (m *batch[I, R]) attempt(ctx context.Context, b *Backend) error {
+func (m *batch[I, R]) attempt(ctx context.Context, b *Backend, op string) error {
 	if m.next == nil {
-		m.results = m.send(ctx, b, m.inputs)
+		m.results = counted.Results(op, m.send(ctx, b, m.inputs), len(m.inputs), m.err)
 	} else if inputs := m.pending(); len(inputs) > 0 {
-		for j, r := range m.send(ctx, b, inputs) {
+		for j, r := range counted.Results(op, m.send(ctx, b, inputs), len(inputs), m.err) {
 			m.results[m.next[j]] = r
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/counted"
 	"github.com/cachekit-io/cachekit-go/internal/envelope"
 )
 
@@ -34,7 +35,7 @@ func (s *Store) GetMany(ctx context.Context, keys []string, withAge bool, room f
 	defer func() {
 		call.many(len(results), func(i int) (bool, error) { return results[i].Err == nil, missIsNil(results[i].Err) })
 	}()
-	results = s.readMany(ctx, keys, room)
+	results = counted.Results("get many", s.readMany(ctx, keys, room), len(keys), func(r *backends.GetResult) *error { return &r.Err })
 	return func(yield func(int, GetResult) bool) {
 		for i, r := range results {
 			if !yield(i, resultOf(keys[i], r)) {
@@ -88,7 +89,7 @@ func (s *Store) PutMany(ctx context.Context, entries []envelope.Sealed, ttl time
 		items[i] = backends.Item{Key: e.Key(), Value: e.Bytes(), TTL: ttl}
 	}
 	ctx, call := s.begin(ctx, "set many", "", len(items))
-	out := s.caps.Batcher.SetMany(ctx, items)
+	out := counted.Results("set many", s.caps.Batcher.SetMany(ctx, items), len(items), func(err *error) *error { return err })
 	call.many(len(out), func(i int) (bool, error) { return false, out[i] })
 	return out
 }
@@ -97,7 +98,7 @@ func (s *Store) PutMany(ctx context.Context, entries []envelope.Sealed, ttl time
 func (s *Store) DeleteMany(ctx context.Context, keys []string) []backends.DeleteResult {
 	if s.caps.Batcher != nil {
 		ctx, call := s.begin(ctx, "delete many", "", len(keys))
-		out := s.caps.Batcher.DeleteMany(ctx, keys)
+		out := counted.Results("delete many", s.caps.Batcher.DeleteMany(ctx, keys), len(keys), func(r *backends.DeleteResult) *error { return &r.Err })
 		call.many(len(out), func(i int) (bool, error) { return out[i].Existed, out[i].Err })
 		return out
 	}
@@ -124,7 +125,7 @@ func (s *Store) SwapMany(ctx context.Context, pairs []Pair) []backends.SwapResul
 		}
 		items[i] = backends.SwapItem{Key: p.New.Key(), Old: p.Old.Bytes(), New: p.New.Bytes()}
 	}
-	return s.caps.BatchSwapper.SwapMany(ctx, items)
+	return counted.Results("swap many", s.caps.BatchSwapper.SwapMany(ctx, items), len(items), func(r *backends.SwapResult) *error { return &r.Err })
 }
 
 // CanRewrite reports whether the storage can read and replace in one.
@@ -153,6 +154,7 @@ func (s *Store) RewriteMany(ctx context.Context, keys []string, replace func(i i
 		}
 		return e.Bytes()
 	}, back)
+	out = counted.Results("rewrite many", out, len(keys), func(r *backends.RewriteResult) *error { return &r.Err })
 	for _, i := range strays {
 		out[i].Err = errOtherKey
 	}

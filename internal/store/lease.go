@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/internal/counted"
 )
 
 // releaseTimeout bounds the release of a lease, which outlives the call that it
@@ -58,7 +59,7 @@ func (s *Store) LeaseMany(ctx context.Context, keys []string, d time.Duration) (
 	defer func() {
 		call.many(len(results), func(i int) (bool, error) { return results[i].Err == nil, cmp.Or(failure, results[i].Err) })
 	}()
-	results = s.caps.BatchLocker.LockMany(ctx, keys, d)
+	results = counted.Results("lock many", s.caps.BatchLocker.LockMany(ctx, keys, d), len(keys), func(r *backends.LockResult) *error { return &r.Err })
 	for i, r := range results {
 		switch {
 		case r.Err == nil:
