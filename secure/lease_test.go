@@ -20,8 +20,8 @@ import (
 	"github.com/cachekit-io/cachekit-go/secure"
 )
 
-// The child loads one hot key when told to, and reports what it got. Its loader
-// counts itself in Redis. In the test binary itself it does nothing.
+// The child loads one hot key, or several, when told to, and reports what it got. Its
+// loader counts itself in Redis. In the test binary itself it does nothing.
 func TestFillChild(t *testing.T) {
 	url, mode := os.Getenv("CACHEKIT_TEST_FILL"), os.Getenv("CACHEKIT_TEST_MODE")
 	if url == "" {
@@ -48,6 +48,14 @@ func TestFillChild(t *testing.T) {
 	db.Incr(ctx, "ready")
 	for db.Get(ctx, "go").Err() != nil {
 		time.Sleep(2 * time.Millisecond)
+	}
+	if mode == "hangs with many" {
+		_, err = secure.For[string](c).GetOrLoadMany(ctx, numbered(0, 100), func(context.Context, []string) (map[string]string, error) {
+			db.Incr(ctx, "loads")
+			time.Sleep(time.Hour)
+			return nil, nil
+		})
+		t.Fatal(err)
 	}
 	got, err := secure.For[string](c).GetOrLoad(ctx, "key", func(context.Context) (string, error) {
 		n := db.Incr(ctx, "loads").Val()
@@ -139,6 +147,31 @@ func TestKilledWhileHoldingTheLock(t *testing.T) {
 	}
 	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("the others waited %v for a dead process", took)
+	}
+}
+
+// So does one that is killed with the locks of a batch, however many.
+func TestKilledWhileHoldingManyLocks(t *testing.T) {
+	s := testenv.Redis(t, nil)
+	dead := fleet(t, s, 1, "hangs with many")
+	s.Do("SET", "go", "1")
+	waitFor(t, s, "loads", 1)
+	dead[0].Stop()
+	keys := numbered(0, 100)
+	for _, k := range keys {
+		if ttl, _ := s.Do("PTTL", "hot:"+k+":lock").(int64); ttl == -1 || ttl > 5000 {
+			t.Errorf("the lock of %s lives for %d ms, want up to 5000", k, ttl)
+		}
+	}
+	c, err := overRedis(t, "secure", s.URL(), 5*time.Second).Namespace("hot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, loads := time.Now(), &tally{}
+	got, err := secure.For[string](c).GetOrLoadMany(t.Context(), keys, loads.loader(0))
+	want(t, got, err, keys)
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("a dead process was waited for %v", took)
 	}
 }
 

@@ -16,9 +16,11 @@ import (
 // The load runs apart from its callers, as with GetOrLoad. Where the backend has
 // locks it takes those of its keys, so that of all processes one loads each key
 // (Options.FillLock): load is called with the keys whose locks it got, and the
-// others' values are waited for. load is called again, after that, with keys that
-// others gave up, and last with those that they have not stored within 10 s. So it
-// may be called several times, one after the other, each time with other keys. An
+// others' values are waited for, by a look at all of them some ten times a second. load
+// is called again, after that, with keys that others gave up, and last with those that
+// they have not stored within 10 s. So it may be called several times, one after the
+// other, each time with other keys. The 5 s for which a lock is held are those of the
+// call, however many its keys: what takes longer is better asked for in portions. An
 // error of load fails the keys that it was called for; if it panics or calls
 // runtime.Goexit, that fails the ones that are waited for too.
 //

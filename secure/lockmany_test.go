@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cachekit-io/cachekit-go/backends"
+	"github.com/cachekit-io/cachekit-go/backends/memorybackend"
 	"github.com/cachekit-io/cachekit-go/secure"
 )
 
@@ -196,5 +197,70 @@ func TestManyLocksThatStall(t *testing.T) {
 		if _, held := l.seen(); held != len(keys) || time.Since(start) != 25*time.Second {
 			t.Errorf("Close took %v with %d locks left, want the 5 s that a release has", time.Since(start)-20*time.Second, held)
 		}
+	})
+}
+
+// Rule: two processes that miss the same ten thousand keys at once, in opposite order,
+// load each key once, by few calls, and leave no lock.
+func TestTenThousandKeysInTheFleet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys, loads, start := numbered(0, 10_000), &tally{}, time.Now()
+		storage := memorybackend.New(nil)
+		var wg sync.WaitGroup
+		for i := range 2 {
+			b := storage.Peer()
+			c := open(t, newFake(), func(o *secure.Options) { o.Backend = b })
+			wg.Go(func() {
+				defer c.Close()
+				mine := slices.Clone(keys)
+				if i == 1 {
+					slices.Reverse(mine)
+				}
+				got, err := secure.For[string](c).GetOrLoadMany(t.Context(), mine, loads.loader(time.Second))
+				want(t, got, err, mine)
+			})
+		}
+		wg.Wait()
+		for k, n := range loads.loads() {
+			if n != 1 {
+				t.Errorf("%s was loaded %d times", k, n)
+			}
+		}
+		if n := len(loads.called()); n > 2 || time.Since(start) > 1200*time.Millisecond {
+			t.Errorf("%d calls of the loader, after %v", n, time.Since(start))
+		}
+		for i, r := range storage.LockMany(t.Context(), keys, time.Second) {
+			if r.Err != nil {
+				t.Fatalf("the lock of key %d is left: %v", i, r.Err)
+			}
+		}
+	})
+}
+
+// Rule: a loader that does not return in time keeps its locks for their lease alone:
+// other processes load the keys then, and what it stores later harms nobody.
+func TestLoadersOfManyKeysThatIgnoreTheirContext(t *testing.T) {
+	eachWay(t, func(t *testing.T, over way) {
+		l, c := lockers(t, over, 0)
+		other := open(t, l.fake, func(o *secure.Options) { o.Backend = over(l.fake, l) })
+		defer other.Close()
+		keys, start, done := numbered(0, 40), time.Now(), make(chan struct{})
+		go func() {
+			defer close(done)
+			got, err := secure.For[string](c).GetOrLoadMany(t.Context(), keys, (&tally{}).loader(time.Minute))
+			if len(got) != 0 && len(got) != len(keys) {
+				t.Errorf("the late loader's caller got %d values, %v", len(got), err)
+			}
+		}()
+		synctest.Wait()
+		loads := &tally{}
+		got, err := secure.For[string](other).GetOrLoadMany(t.Context(), keys, loads.loader(0))
+		want(t, got, err, keys)
+		if took := time.Since(start); took < 5*time.Second || took > 5200*time.Millisecond || len(loads.called()) != 1 {
+			t.Errorf("%d loads after %v, want one when the lease has ended", len(loads.called()), took)
+		}
+		c.Close()
+		<-done
+		l.none(t)
 	})
 }

@@ -64,7 +64,8 @@ func (v View[T]) Delete(ctx context.Context, key string) (existed bool, err erro
 
 // GetOrLoad returns the value of key; if there is none it runs load once, for
 // all callers in this process that ask for the key meanwhile, and stores the
-// result for the cache's TTL.
+// result for the cache's TTL. Of all processes one runs its load, where the backend
+// has locks and the load takes up to 5 s (Options.FillLock).
 //
 // The load runs apart from its callers: ctx bounds how long this caller waits
 // and its end fails nobody else; load gets ctx's values, but a deadline of
