@@ -2,6 +2,8 @@ package l1_test
 
 import (
 	"fmt"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -59,5 +61,19 @@ func TestLargeEntries(t *testing.T) {
 	}
 	if s := c.Stats(); s.Bytes > limit || s.Entries == 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Rule: a writer who is alone leaves nothing to be done by a goroutine, which would
+// have to be woken for each of its writes.
+func TestAWriterAloneEvicts(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // no other goroutine runs meanwhile
+	const bound = 1 << 20
+	c := newCache(bound)
+	for i := range 5_000 {
+		c.Put(fmt.Sprint(i), strings.Repeat("v", 1000), minute)
+		if got := c.Stats().Entries; got > bound/1257 {
+			t.Fatalf("%d entries stand after %d writes, the bound is %d", got, i+1, bound/1257)
+		}
 	}
 }

@@ -57,7 +57,7 @@ func (c *Cache[V]) Fill(t Ticket, key string, v V, life Life) bool {
 	t.slot.mu.Lock()
 	quiet := t.slot.gen.Load() == t.gen && t.slot.writers == 0 && c.admits(key)
 	if quiet {
-		c.entries.Set(key, e)
+		c.store(key, e)
 	}
 	t.slot.mu.Unlock()
 	if quiet {
@@ -79,7 +79,7 @@ func (c *Cache[V]) Begin(key string) Ticket {
 
 // drop removes the copy and moves the generation, with the slot locked.
 func (c *Cache[V]) drop(s *slot, key string) (gen uint64) {
-	c.entries.Invalidate(key)
+	c.discard(key)
 	return s.gen.Add(1)
 }
 
@@ -94,7 +94,7 @@ func (c *Cache[V]) Commit(t Ticket, key string, v V, life Life) bool {
 	c.drop(t.slot, key)
 	stored := alone && e != nil && c.admits(key)
 	if stored {
-		c.entries.Set(key, e)
+		c.store(key, e)
 	}
 	t.slot.mu.Unlock()
 	if stored {
@@ -125,7 +125,7 @@ func (c *Cache[V]) Put(key string, v V, life Life) bool {
 		c.drop(s, key)
 	} else {
 		s.gen.Add(1)
-		c.entries.Set(key, e)
+		c.store(key, e)
 	}
 	s.mu.Unlock()
 	if e != nil {
