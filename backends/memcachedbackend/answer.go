@@ -16,9 +16,9 @@ const maxLine = 1024
 // itself.
 type answer struct {
 	kind    kind
-	left    int // VALUE blocks, or lines, that may still come
-	limit   int // bytes of a value
-	skip    int // bytes of the current value and its line end still to come
+	limit   int  // bytes of the value
+	found   bool // the value has begun
+	skip    int  // bytes of the value and its line end still to come
 	done    bool
 	refused *ServerError
 
@@ -29,7 +29,7 @@ type kind uint8
 
 const (
 	anything kind = iota
-	values        // any number of VALUE blocks up to left, and END
+	oneValue      // a VALUE block or none, and END
 	line          // one line
 )
 
@@ -85,12 +85,12 @@ func (a *answer) line(text []byte) error {
 		return nil
 	}
 	switch {
-	case a.left == 0:
+	case a.found:
 		return errReply
 	case size > a.limit:
 		return errReplyTooLarge
 	}
-	a.left--
+	a.found = true
 	a.skip = size + 2
 	return nil
 }

@@ -55,8 +55,8 @@ func (c *conn) step(now time.Time) time.Time {
 }
 
 // expect says what the answer to the next request looks like.
-func (c *conn) expect(k kind, left, limit int) {
-	c.answer = answer{kind: k, left: left, limit: limit, part: c.answer.part[:0]}
+func (c *conn) expect(k kind, limit int) {
+	c.answer = answer{kind: k, limit: limit, part: c.answer.part[:0]}
 }
 
 // SetDeadline does nothing: gomemcache sets deadlines that are not the call's.

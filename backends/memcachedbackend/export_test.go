@@ -14,10 +14,10 @@ func Pick(list, key string) (string, error) {
 	return picked.String(), err
 }
 
-// Follow feeds the chunks of an answer to gets through the bound that stands
+// Follow feeds the chunks of an answer to a get through the bound that stands
 // before gomemcache, and returns what passed.
-func Follow(keys, limit int, chunks ...[]byte) (passed []byte, done bool, err error) {
-	a := answer{kind: values, left: keys, limit: limit}
+func Follow(limit int, chunks ...[]byte) (passed []byte, done bool, err error) {
+	a := answer{kind: oneValue, limit: limit}
 	for _, chunk := range chunks {
 		n, err := a.take(chunk)
 		passed = append(passed, chunk[:n]...)

@@ -106,7 +106,7 @@ func (se *session) ask() *bufio.Writer {
 	if se.r == nil {
 		se.r, se.w = bufio.NewReaderSize(se.conn, buffer), bufio.NewWriterSize(se.conn, buffer)
 	}
-	se.expect(anything, 0, 0)
+	se.expect(anything, 0)
 	return se.w
 }
 

@@ -94,7 +94,7 @@ func (se *session) why(err error) error {
 
 // get reads one item with its CAS number.
 func (se *session) get(key string, limit int) (*memcache.Item, error) {
-	se.expect(values, 1, limit)
+	se.expect(oneValue, limit)
 	it, err := se.client.Get(key)
 	if err != nil {
 		return nil, se.why(err)
@@ -108,6 +108,6 @@ func (se *session) get(key string, limit int) (*memcache.Item, error) {
 
 // store runs one of gomemcache's commands that are answered by one line.
 func (se *session) store(command func() error) error {
-	se.expect(line, 1, 0)
+	se.expect(line, 0)
 	return se.why(command())
 }
