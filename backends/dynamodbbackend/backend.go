@@ -198,8 +198,9 @@ func (b *Backend) Health(ctx context.Context) backends.Health {
 }
 
 // Close implements [backends.Backend]. It closes the connections of the client
-// that Open made; a client that was given to New is not touched. Calls under way
-// end by themselves.
+// that Open made; a client that was given to New is not touched. It waits for
+// nothing: calls under way end by themselves, with their context or within
+// Options.Timeout. Later ones are [backends.ErrClosed].
 func (b *Backend) Close() error {
 	if !b.closed.Swap(true) && b.release != nil {
 		b.release()

@@ -234,8 +234,9 @@ func (b *Backend) Exists(ctx context.Context, key string) (bool, error) {
 	}))
 }
 
-// Close implements [backends.Backend]. Calls that are under way end by
-// themselves.
+// Close implements [backends.Backend]. It waits for nothing: calls that are under
+// way end by themselves, with their context or within Options.Timeout, and their
+// connections with them. Later ones are [backends.ErrClosed].
 func (b *Backend) Close() error {
 	if b.closed.Swap(true) {
 		return nil
