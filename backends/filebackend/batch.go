@@ -83,6 +83,8 @@ func (b *Backend) writeAll(ctx context.Context, writes []write, values []*[]byte
 		select {
 		case b.groups <- struct{}{}:
 			defer func() { <-b.groups }()
+		case <-b.stop:
+			return nil, backends.ErrClosed
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

@@ -217,3 +217,36 @@ func TestWaitingBatchEnds(t *testing.T) {
 	cancel()
 	batches.Wait()
 }
+
+// Rule: Close ends the batches that wait for their turn on a disk that hangs, and
+// refuses further ones at once.
+func TestCloseEndsWaitingBatches(t *testing.T) {
+	d := new(disk)
+	b := openOn(t, d, privateDir(t), &filebackend.Options{MaxBytes: -1})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	d.stall()
+	var batches sync.WaitGroup
+	for n := range filebackend.BatchWorkers {
+		batches.Go(func() { b.SetMany(ctx, []backends.Item{{Key: benchKey(n), TTL: time.Hour}}) })
+	}
+	for _, stuck := d.seen(); stuck < filebackend.BatchWorkers; _, stuck = d.seen() {
+		time.Sleep(time.Millisecond)
+	}
+	patient, done := context.WithTimeout(t.Context(), 20*time.Second)
+	defer done()
+	set := func() error { return b.SetMany(patient, []backends.Item{{Key: "k", TTL: time.Hour}})[0] }
+	waiting := make(chan error, 1)
+	go func() { waiting <- set() }()
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := set(); !errors.Is(err, backends.ErrClosed) {
+		t.Errorf("a batch after Close = %v, want ErrClosed", err)
+	}
+	if err := <-waiting; !errors.Is(err, backends.ErrClosed) {
+		t.Errorf("a batch that waited = %v, want ErrClosed", err)
+	}
+	cancel()
+	batches.Wait()
+}
