@@ -12,3 +12,13 @@ func SinceLateBeat(late time.Duration, ended bool) time.Duration {
 	}
 	return p.since(moment{in: t})
 }
+
+// SinceEndedBeat is how long ago a call seems to have begun that begins now, while
+// the timer of a beat that ended ago is between its two steps.
+func SinceEndedBeat(ago time.Duration) time.Duration {
+	p := pulse{epoch: time.Now().Add(-ago - longestBeat), length: longestBeat}
+	t := new(beat)
+	t.ended.Store(int64(longestBeat))
+	p.current.Store(t)
+	return p.since(p.begin())
+}

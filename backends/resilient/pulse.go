@@ -41,7 +41,7 @@ func (p *pulse) now() time.Duration { return time.Since(p.epoch) }
 
 // begin is the moment of a call that begins.
 func (p *pulse) begin() moment {
-	if t := p.current.Load(); t != nil {
+	if t := p.current.Load(); t != nil && t.ended.Load() == 0 {
 		return moment{in: t}
 	}
 	now := p.now()

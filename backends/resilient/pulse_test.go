@@ -74,3 +74,11 @@ func TestALateTimerMakesNoCallOld(t *testing.T) {
 		}
 	}
 }
+
+// Rule: nor does a call begin in a beat that has ended, where its timer was stopped
+// before it said so to all.
+func TestNoCallBeginsInABeatThatHasEnded(t *testing.T) {
+	if got := resilient.SinceEndedBeat(time.Hour); got > time.Minute {
+		t.Errorf("a call seems to have begun %v ago", got)
+	}
+}
