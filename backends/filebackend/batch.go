@@ -79,10 +79,15 @@ func (b *Backend) writeAll(ctx context.Context, writes []write, values []*[]byte
 	}
 	// More groups at once, of several batches, would spin for the kernel's lock of
 	// the directory. Where each write is flushed, all that wait are flushed together.
+	// A group whose lock is late gives its turn to others.
 	if !b.opts.Sync {
 		select {
 		case b.groups <- struct{}{}:
-			defer func() { <-b.groups }()
+			leave := sync.OnceFunc(func() { <-b.groups })
+			defer leave()
+			for i := range writes {
+				writes[i].late = leave
+			}
 		case <-b.stop:
 			return nil, backends.ErrClosed
 		case <-ctx.Done():

@@ -127,6 +127,7 @@ type write struct {
 	name   string
 	expiry uint64
 	value  []byte
+	late   func() // is called when its lock is late; nil for none
 }
 
 func (b *Backend) writeOf(it *backends.Item) (write, error) {
@@ -152,7 +153,7 @@ func (b *Backend) write(ctx context.Context, a *attempt, w *write) error {
 	if err := b.create(a, temp, newHeader(w.expiry), w.value, b.opts.Sync); err != nil {
 		return err
 	}
-	err := b.lock(ctx, w.name)
+	err := b.lockOr(ctx, w.name, w.late)
 	if err == nil {
 		err = b.replace(a, temp, w.name, headerSize+int64(len(w.value)))
 		b.unlock(w.name)

@@ -250,3 +250,35 @@ func TestCloseEndsWaitingBatches(t *testing.T) {
 	cancel()
 	batches.Wait()
 }
+
+// Rule: batches that wait for the lock of a file, which a process that was stopped
+// holds, do not keep their turns from the others.
+func TestHeldLockStopsNoOtherBatch(t *testing.T) {
+	dir := privateDir(t)
+	b := openOn(t, nil, dir, &filebackend.Options{MaxBytes: -1, SweepInterval: -1})
+	release, err := b.HoldLock(t.Context(), "held")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var batches sync.WaitGroup
+	for range filebackend.BatchWorkers {
+		batches.Go(func() {
+			if err := b.SetMany(ctx, []backends.Item{{Key: "held", TTL: time.Hour}})[0]; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	temps := func() int { paths, _ := filepath.Glob(filepath.Join(dir, "*.tmp.*")); return len(paths) }
+	for temps() < filebackend.BatchWorkers {
+		time.Sleep(time.Millisecond)
+	}
+	patient, done := context.WithTimeout(t.Context(), 20*time.Second)
+	defer done()
+	if err := b.SetMany(patient, []backends.Item{{Key: "other", TTL: time.Hour}})[0]; err != nil {
+		t.Errorf("a batch of another file: %v", err)
+	}
+	release()
+	batches.Wait()
+}

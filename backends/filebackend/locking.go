@@ -2,6 +2,7 @@ package filebackend
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -61,6 +62,27 @@ func (b *Backend) lock(ctx context.Context, name string) error {
 			return err
 		}
 	}
+}
+
+// lockLate is when a lock is late: whoever holds it has been stopped, or its disk.
+const lockLate = 100 * time.Millisecond
+
+// lockOr is lock that calls late, if not nil, when the lock is late.
+func (b *Backend) lockOr(ctx context.Context, name string, late func()) error {
+	if late == nil {
+		return b.lock(ctx, name)
+	}
+	if b.tryLock(name) {
+		return nil
+	}
+	soon, cancel := context.WithTimeout(ctx, lockLate)
+	defer cancel()
+	err := b.lock(soon, name)
+	if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		return err
+	}
+	late()
+	return b.lock(ctx, name)
 }
 
 func (b *Backend) unlock(name string) {
