@@ -191,13 +191,12 @@ func TestFewGroupsAtOnce(t *testing.T) {
 	}
 }
 
-// Rule: a batch that waits for its turn behind others, on a disk that hangs, ends
-// with its context.
-func TestWaitingBatchEnds(t *testing.T) {
-	d := new(disk)
-	b := openOn(t, d, privateDir(t), &filebackend.Options{MaxBytes: -1})
+// hung is a disk that hangs, with as many batches on it as have their turn at once;
+// end gives them up.
+func hung(t *testing.T) (d *disk, b *filebackend.Backend, end func()) {
+	d = new(disk)
+	b = openOn(t, d, privateDir(t), &filebackend.Options{MaxBytes: -1})
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	d.stall()
 	var batches sync.WaitGroup
 	for n := range filebackend.BatchWorkers {
@@ -206,6 +205,13 @@ func TestWaitingBatchEnds(t *testing.T) {
 	for _, stuck := d.seen(); stuck < filebackend.BatchWorkers; _, stuck = d.seen() {
 		time.Sleep(time.Millisecond)
 	}
+	return d, b, func() { cancel(); batches.Wait() }
+}
+
+// Rule: a batch that waits for its turn behind others, on a disk that hangs, ends
+// with its context.
+func TestWaitingBatchEnds(t *testing.T) {
+	d, b, end := hung(t)
 	short, done := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer done()
 	if err := b.SetMany(short, []backends.Item{{Key: "k", TTL: time.Hour}})[0]; !errors.Is(err, context.DeadlineExceeded) {
@@ -214,25 +220,13 @@ func TestWaitingBatchEnds(t *testing.T) {
 	if calls, _ := d.seen(); calls != filebackend.BatchWorkers {
 		t.Errorf("%d calls of the file system, want those of the %d that have their turn", calls, filebackend.BatchWorkers)
 	}
-	cancel()
-	batches.Wait()
+	end()
 }
 
 // Rule: Close ends the batches that wait for their turn on a disk that hangs, and
 // refuses further ones at once.
 func TestCloseEndsWaitingBatches(t *testing.T) {
-	d := new(disk)
-	b := openOn(t, d, privateDir(t), &filebackend.Options{MaxBytes: -1})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	d.stall()
-	var batches sync.WaitGroup
-	for n := range filebackend.BatchWorkers {
-		batches.Go(func() { b.SetMany(ctx, []backends.Item{{Key: benchKey(n), TTL: time.Hour}}) })
-	}
-	for _, stuck := d.seen(); stuck < filebackend.BatchWorkers; _, stuck = d.seen() {
-		time.Sleep(time.Millisecond)
-	}
+	_, b, end := hung(t)
 	patient, done := context.WithTimeout(t.Context(), 20*time.Second)
 	defer done()
 	set := func() error { return b.SetMany(patient, []backends.Item{{Key: "k", TTL: time.Hour}})[0] }
@@ -247,8 +241,7 @@ func TestCloseEndsWaitingBatches(t *testing.T) {
 	if err := <-waiting; !errors.Is(err, backends.ErrClosed) {
 		t.Errorf("a batch that waited = %v, want ErrClosed", err)
 	}
-	cancel()
-	batches.Wait()
+	end()
 }
 
 // Rule: batches that wait for the lock of a file, which a process that was stopped
