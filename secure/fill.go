@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/internal/envelope"
-	"github.com/cachekit-io/cachekit-go/internal/store"
 	"github.com/cachekit-io/cachekit-go/l1"
 )
 
@@ -24,7 +24,7 @@ type filling struct {
 	outage, unread bool
 	// index and held are its place in a load of several keys and its lock there.
 	index int
-	held  store.Held
+	held  backends.HeldLock
 	// base is the entry that a refresh replaces; zero if the load fills a gap.
 	base envelope.Sealed
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cachekit-io/cachekit-go/backends"
 	"github.com/cachekit-io/cachekit-go/internal/envelope"
 	"github.com/cachekit-io/cachekit-go/internal/flight"
 	"github.com/cachekit-io/cachekit-go/internal/store"
@@ -65,7 +66,7 @@ func (m *fillingMany) round(ctx context.Context, first bool, until time.Time) {
 		m.read(ctx)
 	}
 	over := !locks || !time.Now().Before(until)
-	m.call(ctx, m.cut(func(f *filling) bool { return over || f.unread || f.held != store.Held{} }))
+	m.call(ctx, m.cut(func(f *filling) bool { return over || f.unread || f.held != backends.HeldLock{} }))
 }
 
 // lease tries the locks of what was read: all in the first round, then a few in
@@ -95,18 +96,18 @@ func (m *fillingMany) try(ctx context.Context, fills []*filling) (won bool, err 
 	held, err := m.core.store.LeaseMany(ctx, namesOf(fills), fillLease)
 	for i, f := range fills {
 		f.held = held[i]
-		won = won || f.held != store.Held{}
+		won = won || f.held != backends.HeldLock{}
 	}
 	return won, err
 }
 
 // release gives locks back in the background.
 func (m *fillingMany) release(ctx context.Context, fills []*filling) {
-	var held []store.Held
+	var held []backends.HeldLock
 	for _, f := range fills {
-		if f.held != (store.Held{}) {
+		if f.held != (backends.HeldLock{}) {
 			held = append(held, f.held)
-			f.held = store.Held{}
+			f.held = backends.HeldLock{}
 		}
 	}
 	if len(held) > 0 {

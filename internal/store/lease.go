@@ -30,7 +30,7 @@ func (s *Store) Lease(ctx context.Context, key string, d time.Duration) (release
 	if err != nil {
 		return nil, err
 	}
-	return func() { s.ReleaseMany(ctx, []Held{{key, token}}) }, nil
+	return func() { s.ReleaseMany(ctx, []backends.HeldLock{{Key: key, Token: token}}) }, nil
 }
 
 func (s *Store) lock(ctx context.Context, key string, d time.Duration) (token string, err error) {
@@ -40,19 +40,16 @@ func (s *Store) lock(ctx context.Context, key string, d time.Duration) (token st
 	return s.caps.Locker.Lock(ctx, key, d)
 }
 
-// Held is a lock that LeaseMany has taken; the zero value is none.
-type Held struct{ key, token string }
-
 // LeaseMany is Lease for many keys, in one round trip where the backend can: one
 // result for each, in order, which is zero if another owner has the lock. An attempt
 // that fails for another reason is the error; what has been taken all the same is in
 // the result, and is the caller's to release. Where each is a call of its own, none is
 // begun after one that failed. The backend must have locks.
-func (s *Store) LeaseMany(ctx context.Context, keys []string, d time.Duration) ([]Held, error) {
+func (s *Store) LeaseMany(ctx context.Context, keys []string, d time.Duration) ([]backends.HeldLock, error) {
 	if s.caps.BatchLocker == nil {
 		return s.leaseEach(ctx, keys, d)
 	}
-	out := make([]Held, len(keys))
+	out := make([]backends.HeldLock, len(keys))
 	var failure error
 	var results []backends.LockResult
 	ctx, call := s.begin(ctx, "lock many", "", len(keys))
@@ -63,7 +60,7 @@ func (s *Store) LeaseMany(ctx context.Context, keys []string, d time.Duration) (
 	for i, r := range results {
 		switch {
 		case r.Err == nil:
-			out[i] = Held{keys[i], r.Token}
+			out[i] = backends.HeldLock{Key: keys[i], Token: r.Token}
 		case !errors.Is(r.Err, backends.ErrLocked):
 			failure = r.Err
 		}
@@ -71,8 +68,8 @@ func (s *Store) LeaseMany(ctx context.Context, keys []string, d time.Duration) (
 	return out, failure
 }
 
-func (s *Store) leaseEach(ctx context.Context, keys []string, d time.Duration) ([]Held, error) {
-	out := make([]Held, len(keys))
+func (s *Store) leaseEach(ctx context.Context, keys []string, d time.Duration) ([]backends.HeldLock, error) {
+	out := make([]backends.HeldLock, len(keys))
 	var mu sync.Mutex
 	var failure error
 	failed := func() bool { mu.Lock(); defer mu.Unlock(); return failure != nil }
@@ -82,7 +79,7 @@ func (s *Store) leaseEach(ctx context.Context, keys []string, d time.Duration) (
 		}
 		switch token, err := s.lock(ctx, keys[i], d); {
 		case err == nil:
-			out[i] = Held{keys[i], token}
+			out[i] = backends.HeldLock{Key: keys[i], Token: token}
 		case !errors.Is(err, backends.ErrLocked):
 			mu.Lock()
 			defer mu.Unlock()
@@ -94,16 +91,12 @@ func (s *Store) leaseEach(ctx context.Context, keys []string, d time.Duration) (
 
 // ReleaseMany gives locks back. ctx lends its values only. A failure is reported to
 // nobody: a lease ends by itself.
-func (s *Store) ReleaseMany(ctx context.Context, locks []Held) {
+func (s *Store) ReleaseMany(ctx context.Context, locks []backends.HeldLock) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
 	if s.caps.BatchLocker != nil && len(locks) > 1 {
-		held := make([]backends.HeldLock, len(locks))
-		for i, l := range locks {
-			held[i] = backends.HeldLock{Key: l.key, Token: l.token}
-		}
-		_ = s.caps.BatchLocker.UnlockMany(ctx, held)
+		_ = s.caps.BatchLocker.UnlockMany(ctx, locks)
 		return
 	}
-	each(len(locks), func(i int) { _, _ = s.caps.Locker.Unlock(ctx, locks[i].key, locks[i].token) })
+	each(len(locks), func(i int) { _, _ = s.caps.Locker.Unlock(ctx, locks[i].Key, locks[i].Token) })
 }
